@@ -110,6 +110,10 @@ type CallResult struct {
 	File      []byte          `json:"file,omitempty"` // base64 in JSON; empty, not nil, for an empty file
 	Output    string          `json:"output,omitempty"`
 	Wall      time.Duration   `json:"wall"` // nanoseconds inside the sandbox
+
+	// NoStore forbids keeping this answer in a cache: the course or the question
+	// opted out, or the call saw something that its input does not determine.
+	NoStore bool `json:"no_store,omitempty"`
 }
 
 // Usage is what a sandbox used.
