@@ -1,0 +1,276 @@
+// Package dir keeps blobs as files: blobs/<2 hex>/<64 hex> below one directory,
+// each one zstd frame.
+//
+// A blob's file appears by rename, whole or not at all. Power may fail between
+// a Put and its Sync and leave a name with torn bytes; nothing refers to such a
+// blob yet, and Probe reads and hashes what it finds, so that a later push never
+// takes it for stored. Many blobs are made durable by one syncfs, a few by an
+// fsync each. Several processes may use one directory; a lock file keeps Probe
+// and Delete apart.
+package dir
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prairielambda/prairielambda/internal/blob"
+	"github.com/prairielambda/prairielambda/internal/durable"
+	"golang.org/x/sys/unix"
+)
+
+var _ blob.Store = (*Store)(nil)
+
+// Store implements blob.Store.
+type Store struct {
+	root string // holds <2 hex>/
+	lock *os.File
+
+	mu      sync.Mutex // guards the fields below
+	dirty   []string   // files renamed into place since the last Sync
+	overrun bool       // more than syncEach of them: use syncfs
+}
+
+// syncEach is up to how many files are fsynced one by one. syncfs writes back
+// the whole filesystem, other programs' data too, so a small push avoids it.
+const syncEach = 16
+
+// Open uses the directory root, which it creates below an existing parent.
+func Open(root string) (*Store, error) {
+	if err := os.Mkdir(root, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(root, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		lock, err = nil, nil // a reader needs no lock
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Store{root: root, lock: lock}, nil
+}
+
+// Close releases the lock file.
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	return s.lock.Close()
+}
+
+func (s *Store) path(d blob.Digest) string {
+	name := d.String()
+	return filepath.Join(s.root, name[:2], name)
+}
+
+// Fetch implements blob.Fetcher.
+func (s *Store) Fetch(ctx context.Context, d blob.Digest) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	object, err := os.ReadFile(s.path(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(s.root); err != nil {
+			return nil, err // the store itself is gone
+		}
+		return nil, blob.ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return blob.Decompress(d, object)
+}
+
+// Put implements blob.Putter.
+func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
+	object, err := blob.Compress(b)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	path := s.path(d)
+	tmp, err := durable.Temp(s.root, object, 0o444, false)
+	if err != nil {
+		return err
+	}
+	err = os.Rename(tmp, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.Mkdir(filepath.Dir(path), 0o755); err == nil || errors.Is(err, fs.ErrExist) {
+			err = os.Rename(tmp, path)
+		}
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.dirty) == syncEach {
+		s.dirty, s.overrun = nil, true
+	}
+	if !s.overrun {
+		s.dirty = append(s.dirty, path)
+	}
+	return nil
+}
+
+// Probe implements blob.Prober.
+func (s *Store) Probe(ctx context.Context, ds []blob.Digest) ([]bool, error) {
+	there := make([]bool, len(ds))
+	now := time.Now()
+	for i, d := range ds {
+		path := s.path(d)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue // the common case, without reading or locking
+		}
+		err := s.locked(unix.LOCK_SH, func() error { return os.Chtimes(path, now, now) })
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		b, err := s.Fetch(ctx, d)
+		var corrupt *blob.CorruptError
+		switch {
+		case errors.As(err, &corrupt):
+		case err != nil:
+			return nil, err
+		default:
+			there[i] = blob.Sum(b) == d
+		}
+	}
+	return there, ctx.Err()
+}
+
+// List implements blob.Store.
+func (s *Store) List(ctx context.Context, fn func(blob.Info) error) error {
+	dirs, err := os.ReadDir(s.root)
+	if err != nil {
+		return err
+	}
+	for _, dir := range dirs {
+		if !dir.IsDir() || len(dir.Name()) != 2 {
+			continue
+		}
+		files, err := os.ReadDir(filepath.Join(s.root, dir.Name()))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			d, err := blob.ParseDigest(f.Name())
+			if err != nil || f.Name()[:2] != dir.Name() {
+				continue
+			}
+			st, err := f.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // deleted meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := fn(blob.Info{Digest: d, Stored: st.Size(), Time: st.ModTime()}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Delete implements blob.Store.
+func (s *Store) Delete(ctx context.Context, d blob.Digest, before time.Time) (deleted bool, err error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	err = s.locked(unix.LOCK_EX, func() error {
+		st, err := os.Stat(s.path(d))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !st.ModTime().Before(before) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		deleted = true
+		return os.Remove(s.path(d))
+	})
+	return deleted && err == nil, err
+}
+
+// Sweep removes what killed pushes left before the cutoff.
+func (s *Store) Sweep(before time.Time) error { return durable.Sweep(s.root, before) }
+
+// Sync implements blob.Store.
+func (s *Store) Sync(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	dirty, overrun := s.dirty, s.overrun
+	s.dirty, s.overrun = nil, false
+	s.mu.Unlock()
+	var err error
+	if overrun {
+		err = durable.SyncFS(s.root)
+	} else {
+		err = s.syncEach(dirty)
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.dirty, s.overrun = nil, true // nothing of it counts as durable
+		s.mu.Unlock()
+	}
+	return err
+}
+
+func (s *Store) syncEach(files []string) error {
+	if len(files) == 0 {
+		return nil
+	}
+	dirs := map[string]bool{s.root: true}
+	for _, f := range files {
+		dirs[filepath.Dir(f)] = true
+		if err := durable.SyncFile(f); err != nil {
+			return err
+		}
+	}
+	for d := range dirs {
+		if err := durable.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// locked runs fn under the store's lock file, across processes. Each call has
+// its own open file description, because one description's locks do not exclude
+// each other.
+func (s *Store) locked(how int, fn func() error) error {
+	if s.lock == nil {
+		return fmt.Errorf("%s: %w", s.root, fs.ErrPermission)
+	}
+	f, err := os.Open(s.lock.Name())
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lock %s: %w", s.lock.Name(), err)
+	}
+	return fn()
+}

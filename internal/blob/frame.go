@@ -1,0 +1,60 @@
+package blob
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// A stored object is one zstd frame that declares its content size. Content
+// that does not shrink lies in the frame's raw blocks, so there is one form only.
+
+var coders = sync.OnceValue(func() (c struct {
+	enc *zstd.Encoder
+	dec *zstd.Decoder
+},
+) {
+	var err error
+	// The digest is the check, so the frame carries none.
+	if c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)); err != nil {
+		panic(err) // constant options
+	}
+	if c.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxSize+1<<20), zstd.WithDecoderMaxWindow(MaxSize)); err != nil {
+		panic(err)
+	}
+	return c
+})
+
+// Compress makes the object that a store keeps for b.
+func Compress(b []byte) ([]byte, error) {
+	if len(b) > MaxSize {
+		return nil, ErrTooLarge
+	}
+	return coders().enc.EncodeAll(b, make([]byte, 0, len(b)/2+64)), nil
+}
+
+// Decompress reads what Compress wrote; anything else is a CorruptError for d.
+// It allocates at most MaxSize, whatever the object claims.
+func Decompress(d Digest, object []byte) ([]byte, error) {
+	var h zstd.Header
+	if err := h.Decode(object); err != nil {
+		return nil, &CorruptError{d, err.Error()}
+	}
+	if h.Skippable || !h.HasFCS || h.FrameContentSize > MaxSize {
+		return nil, &CorruptError{d, "not one zstd frame of a declared, acceptable size"}
+	}
+	// A block of at most 128 KiB costs at least 3 bytes, so a tiny object cannot
+	// make us allocate for a huge claim.
+	if blocks := uint64(len(object)) / 3; h.FrameContentSize>>17 > blocks {
+		return nil, &CorruptError{d, "declared size does not fit the object"}
+	}
+	b, err := coders().dec.DecodeAll(object, make([]byte, 0, h.FrameContentSize))
+	if err != nil {
+		return nil, &CorruptError{d, err.Error()}
+	}
+	if uint64(len(b)) != h.FrameContentSize {
+		return nil, &CorruptError{d, fmt.Sprintf("%d bytes where %d were declared", len(b), h.FrameContentSize)}
+	}
+	return b, nil
+}
