@@ -1,0 +1,55 @@
+package cache
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+type stats struct {
+	memoryHits, diskHits, misses, failures atomic.Int64
+	fetchedBytes, fetchNanos               atomic.Int64
+	uncached, evictions, evictedBytes      atomic.Int64
+	quarantined, diskErrors                atomic.Int64
+}
+
+func (s *stats) fetched(n int, took time.Duration) {
+	s.fetchedBytes.Add(int64(n))
+	s.fetchNanos.Add(int64(took))
+}
+
+// Stats is what a Cache did since it was opened, and what it holds now.
+type Stats struct {
+	MemoryHits   int64   `json:"memory_hits"`
+	DiskHits     int64   `json:"disk_hits"`
+	Misses       int64   `json:"misses"`   // fetches from the origin
+	Failures     int64   `json:"failures"` // fetches that failed
+	FetchedBytes int64   `json:"fetched_bytes"`
+	FetchSeconds float64 `json:"fetch_seconds"`
+	Uncached     int64   `json:"uncached"` // blobs served that did not fit
+	Evictions    int64   `json:"evictions"`
+	EvictedBytes int64   `json:"evicted_bytes"`
+	Quarantined  int64   `json:"quarantined"`
+	DiskErrors   int64   `json:"disk_errors"`
+
+	Bytes       int64 `json:"bytes"`    // allocated on disk now
+	Reserved    int64 `json:"reserved"` // taken for files on their way
+	MaxBytes    int64 `json:"max_bytes"`
+	Files       int64 `json:"files"`
+	MaxFiles    int64 `json:"max_files"`
+	MemoryBytes int64 `json:"memory_bytes"`
+	Scanning    bool  `json:"scanning"`
+}
+
+// Stats takes a snapshot; its fields are each right, though not of one instant.
+func (c *Cache) Stats() Stats {
+	bytes, files, reserved := c.index.usage()
+	s := &c.stats
+	return Stats{
+		MemoryHits: s.memoryHits.Load(), DiskHits: s.diskHits.Load(), Misses: s.misses.Load(), Failures: s.failures.Load(),
+		FetchedBytes: s.fetchedBytes.Load(), FetchSeconds: time.Duration(s.fetchNanos.Load()).Seconds(),
+		Uncached: s.uncached.Load(), Evictions: s.evictions.Load(), EvictedBytes: s.evictedBytes.Load(),
+		Quarantined: s.quarantined.Load(), DiskErrors: s.diskErrors.Load(),
+		Bytes: bytes, Reserved: reserved, MaxBytes: c.cfg.MaxBytes, Files: files, MaxFiles: c.cfg.MaxFiles,
+		MemoryBytes: c.memory.size(), Scanning: !c.usageKnown(),
+	}
+}
