@@ -1,0 +1,163 @@
+"""Course modules: compiled perhaps ahead, executed once a session, on PrairieLearn's path.
+
+Guarantees: while a function runs, the working directory is its question's or
+element's own and first on sys.path, then the PrairieLearn python directory, then
+serverFilesCourse. A file is executed once a session, with `__file__` set, outside
+sys.modules. Code compiled ahead by `compile_course` is used instead of the source,
+also for imports. A forbidden module fails to import even when already loaded.
+Nothing is ever written beside the sources.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
+from importlib.machinery import ExtensionFileLoader, FileFinder, SourceFileLoader
+from types import CodeType
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
+
+from .course import Course
+from .faults import QuestionError
+
+# Filled by compile_course before any course code runs in this process: path -> code.
+_compiled: Dict[str, CodeType] = {}
+
+
+class _Loader(SourceFileLoader):
+    """Loads a module from code compiled ahead where there is some."""
+
+    def get_code(self, fullname: str) -> Optional[CodeType]:
+        return _compiled.get(self.path) or super().get_code(fullname)
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Write no bytecode: nothing is written below a course."""
+
+
+class _Forbid:
+    """A meta path finder that refuses modules by name."""
+
+    def __init__(self) -> None:
+        self.names: tuple = ()
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if self.names and self.covers(fullname):
+            raise ImportError(f'module "{fullname}" is not allowed', name=fullname)
+        return None
+
+    def covers(self, fullname: str) -> bool:
+        return any(fullname == name or fullname.startswith(name + ".") for name in self.names)
+
+
+class _SeedFaker:
+    """A meta path finder that seeds Faker when course code first imports it."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
+        if fullname == "faker" and self in sys.meta_path:
+            sys.meta_path.remove(self)
+            seed_faker(self.seed)
+        return None
+
+
+def seed_faker(seed: int) -> None:
+    """Seed Faker now; the caller's import finds it loaded."""
+    try:
+        from faker import Faker
+    except ImportError:
+        return
+    Faker.seed(seed)
+
+
+class Modules:
+    """The course modules of one session."""
+
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._loaded: Dict[str, dict] = {}
+        self._path: List[str] = list(sys.path)
+        self._forbid = _Forbid()
+        sys.dont_write_bytecode = True
+        sys.meta_path.insert(0, self._forbid)
+        sys.path_hooks.insert(0, self._hook)
+
+    def seed_faker(self, seed: int) -> None:
+        """Seed Faker now if it is loaded, otherwise as soon as it is imported."""
+        if "faker" in sys.modules:
+            seed_faker(seed)
+        else:
+            sys.meta_path.insert(0, _SeedFaker(seed))
+
+    def enter(self, directory: str, core: bool = False) -> None:
+        """Make directory the place that course code runs in."""
+        path = [directory]
+        if self._course.prairielearn:
+            path.append(f"{self._course.prairielearn}/python")
+        if not core:
+            path.append(f"{self._course.root}/serverFilesCourse")
+        sys.path[:] = path + self._path
+        os.chdir(directory)
+
+    def load(self, path: str, run: Callable[..., Any]) -> Optional[dict]:
+        """Return the globals of the file at path, executing it at first; None if it is not there."""
+        namespace = self._loaded.get(path)
+        if namespace is not None:
+            return namespace
+        code = _compiled.get(path)
+        if code is None:
+            try:
+                with open(path, "rb") as file:
+                    source = file.read()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            except OSError as exc:
+                raise QuestionError(f"{self._course.roots.show(path)}: {exc.strerror}") from None
+            code = run(compile, source, path, "exec", 0, True)
+        # No __name__: upstream's modules are anonymous too, and dataclasses look
+        # their module up in sys.modules by that name.
+        namespace = {"__file__": path}
+        run(exec, code, namespace)
+        self._loaded[path] = namespace
+        return namespace
+
+    @contextmanager
+    def forbidding(self, names: Iterable[str]) -> Iterator[None]:
+        """Make imports of names, and of what lies below them, fail inside the block."""
+        self._forbid.names = tuple(name for name in names if isinstance(name, str) and name)
+        hidden = {}
+        if self._forbid.names:
+            hidden = {name: sys.modules.pop(name) for name in list(sys.modules) if self._forbid.covers(name)}
+        try:
+            yield
+        finally:
+            self._forbid.names = ()
+            sys.modules.update(hidden)
+
+    def _hook(self, path: str) -> FileFinder:
+        """A path hook that serves the course's directories from code compiled ahead."""
+        if self._course.roots.show(path + "/") is None or not os.path.isdir(path):
+            raise ImportError("not below a course", path=path)
+        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_Loader, SOURCE_SUFFIXES))
+
+
+def compile_tree(root: str, seen_as: str, folders: Iterable[str]) -> Dict[str, CodeType]:
+    """Compile every .py below folders of root, without running any; faulty files are left out."""
+    codes = {}
+    for folder in folders:
+        for directory, names, files in os.walk(f"{root}/{folder}"):
+            names[:] = [name for name in names if name != "__pycache__"]
+            for name in files:
+                if not name.endswith(".py"):
+                    continue
+                path = f"{directory}/{name}"
+                shown = seen_as + path[len(root) :]
+                try:
+                    with open(path, "rb") as file:
+                        codes[shown] = compile(file.read(), shown, "exec", 0, True)
+                except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+                    continue  # the call that needs it reports it
+    _compiled.update(codes)
+    return codes
