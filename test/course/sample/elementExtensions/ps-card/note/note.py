@@ -1,0 +1,5 @@
+"""The look of hints."""
+
+
+def decorate(title):
+    return "ps-card-note", f"💡 {title}"

@@ -1,0 +1,1 @@
+"""What the questions of this course share: grading, units, pictures, expressions."""
