@@ -1,0 +1,240 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/prairielambda/prairielambda/jobs"
+)
+
+// Spec is what a new sandbox needs to know.
+type Spec struct {
+	Limits jobs.Limits // every field set: see jobs.Limits
+	Mounts []Mount
+	Hello  json.RawMessage // handed to the zygote's program in the child, before it is ready
+}
+
+// Box is one sandbox in its life: made, perhaps mounted late, asked a few times,
+// closed. One goroutine at a time uses it; Kill may come from any.
+type Box struct {
+	host   *Host
+	slot   *slot
+	limits jobs.Limits
+
+	pid           int
+	pidfd         *os.File
+	conn          int // stream of frames, not blocking
+	stdout        int // not blocking
+	stderr        int
+	started       time.Time
+	reaped        bool
+	status        unix.WaitStatus
+	usage         unix.Rusage
+	in            []byte // bytes of a frame not yet whole
+
+	closeOnce sync.Once
+	used      jobs.Usage // set by Close
+}
+
+// childEnds are the descriptors that a sandbox's own side gets.
+type childEnds struct{ conn, stdout, stderr *os.File }
+
+func (c childEnds) close() { closeAll([]*os.File{c.conn, c.stdout, c.stderr}) }
+
+// newBox takes a slot, sets its limits and makes the three channels.
+func (h *Host) newBox(ctx context.Context, limits jobs.Limits) (*Box, childEnds, error) {
+	s, err := h.acquire(ctx)
+	if err != nil {
+		return nil, childEnds{}, err
+	}
+	b := &Box{host: h, slot: s, limits: limits, conn: -1, stdout: -1, stderr: -1, started: time.Now()}
+	var ends childEnds
+	fail := func(err error) (*Box, childEnds, error) {
+		ends.close()
+		b.Close()
+		return nil, childEnds{}, fmt.Errorf("make a sandbox: %w", err)
+	}
+	if err := s.cg.limit(limits.Memory, limits.Processes); err != nil {
+		return fail(err)
+	}
+	if b.conn, ends.conn, err = socketpair(unix.SOCK_STREAM); err != nil {
+		return fail(err)
+	}
+	if b.stdout, ends.stdout, err = pipe(); err != nil {
+		return fail(err)
+	}
+	if b.stderr, ends.stderr, err = pipe(); err != nil {
+		return fail(err)
+	}
+	if err := unix.SetNonblock(b.conn, true); err != nil {
+		return fail(err)
+	}
+	return b, ends, nil
+}
+
+func pipe() (ours int, theirs *os.File, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return -1, nil, fmt.Errorf("make a pipe: %w", err)
+	}
+	if err := unix.SetNonblock(p[0], true); err != nil {
+		return -1, nil, err
+	}
+	return p[0], os.NewFile(uintptr(p[1]), "output"), nil
+}
+
+// spawnMessage is what a zygote gets for one sandbox. The descriptors come in
+// the order conn, stdout, stderr, net, attach..., [into], mount....
+type spawnMessage struct {
+	UID     int             `json:"uid"`
+	Files   int64           `json:"files"`
+	CPU     uint64          `json:"cpu"`
+	NProc   uint64          `json:"nproc"`
+	AS      uint64          `json:"as"`
+	Attach  int             `json:"attach"`
+	Into    bool            `json:"into"`
+	Targets []string        `json:"targets"`
+	Hello   json.RawMessage `json:"hello,omitempty"`
+}
+
+// Spawn forks a sealed sandbox. It returns as soon as the child exists: what the
+// child's program says first is read by the first Turn. ctx bounds the wait for
+// a slot only.
+func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
+	b, ends, err := z.host.newBox(ctx, spec.Limits)
+	if err != nil {
+		return nil, err
+	}
+	defer ends.close()
+	mounts, targets, err := detachAll(spec.Mounts)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	defer closeAll(mounts)
+	m := spawnMessage{
+		UID: b.slot.uid, Files: spec.Limits.Files, CPU: cpuSeconds(spec.Limits.CPU), Targets: targets, Hello: spec.Hello,
+	}
+	files := []*os.File{ends.conn, ends.stdout, ends.stderr, b.slot.net}
+	if cg := b.slot.cg; cg != nil {
+		m.Attach, files = len(cg.attach), append(files, cg.attach...)
+		if cg.into != nil {
+			m.Into, files = true, append(files, cg.into)
+		}
+	} else { // no cgroup: the process's own limits are all there is
+		m.NProc, m.AS = uint64(spec.Limits.Processes), reducedAS(spec.Limits.Memory)
+	}
+	msg, err := json.Marshal(m)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	r := zygoteRequest{msg, append(files, mounts...), make(chan zygoteReply, 1)}
+	select {
+	case z.reqs <- r:
+	case <-z.dead:
+		b.Close()
+		return nil, ErrZygoteDead
+	}
+	rep := <-r.reply
+	if rep.err != nil {
+		b.Close()
+		return nil, rep.err
+	}
+	b.pid, b.pidfd = rep.pid, os.NewFile(uintptr(rep.pidfd), "pidfd")
+	return b, nil
+}
+
+// reducedAS leaves room for what the interpreter has mapped before the call.
+func reducedAS(memory int64) uint64 { return uint64(memory) + 2<<30 }
+
+// cpuSeconds rounds up: RLIMIT_CPU counts whole seconds.
+func cpuSeconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
+
+// Kill ends everything in the sandbox at once; Turn and Close see to the rest.
+func (b *Box) Kill() {
+	if b.pidfd != nil {
+		_ = unix.PidfdSendSignal(int(b.pidfd.Fd()), unix.SIGKILL, nil, 0)
+	}
+}
+
+// reap waits up to limit for the end of the sandbox's init, and with it of its
+// whole pid namespace. It reports whether that end came.
+func (b *Box) reap(limit time.Duration) bool {
+	if b.reaped || b.pid == 0 {
+		return true
+	}
+	deadline := time.Now().Add(limit)
+	for {
+		pid, err := unix.Wait4(b.pid, &b.status, unix.WNOHANG|unix.WALL, &b.usage)
+		if pid == b.pid || errors.Is(err, unix.ECHILD) {
+			b.reaped = true
+			return true
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return false
+		}
+		fds := []unix.PollFd{{Fd: int32(b.pidfd.Fd()), Events: unix.POLLIN}}
+		_, _ = unix.Poll(fds, int(left.Milliseconds())+1)
+	}
+}
+
+// stuckAfter is how long a killed sandbox may take to disappear. A process in
+// uninterruptible sleep, behind a filesystem that does not answer, takes longer.
+const stuckAfter = 2 * time.Second
+
+// Close kills what is left of the sandbox, reaps it, and gives its slot back. A
+// sandbox that will not die keeps its slot until it does; Close does not wait.
+// It returns what the sandbox used in its whole life.
+func (b *Box) Close() jobs.Usage {
+	b.closeOnce.Do(func() {
+		b.Kill()
+		for _, fd := range []int{b.conn, b.stdout, b.stderr} {
+			if fd >= 0 {
+				unix.Close(fd)
+			}
+		}
+		dead := b.reap(stuckAfter)
+		b.used = jobs.Usage{
+			Wall:   time.Since(b.started),
+			CPU:    time.Duration(b.usage.Utime.Nano() + b.usage.Stime.Nano()),
+			Memory: b.slot.cg.peak(),
+		}
+		if dead {
+			b.finish()
+			return
+		}
+		b.slot.cg.killAll()
+		b.host.quarantine(1)
+		b.host.cfg.Log.Warn().Int("slot", b.slot.index).Int("pid", b.pid).Msg("sandbox does not die; its slot is out of use until it does")
+		go func() {
+			for !b.reap(time.Minute) {
+				b.Kill()
+			}
+			b.host.quarantine(-1)
+			b.finish()
+		}()
+	})
+	return b.used
+}
+
+func (b *Box) finish() {
+	if b.pidfd != nil {
+		b.pidfd.Close()
+	}
+	b.host.release(b.slot)
+}
+
+func (h *Host) quarantine(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.quarantined += n
+}

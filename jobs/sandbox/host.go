@@ -1,0 +1,236 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// Config is a Host's configuration. The zero value works as root, and inside
+// EnterUserns where cgroups are delegated.
+type Config struct {
+	Tier    Tier   // the tier to insist on; "" takes the best of root and userns
+	Slots   int    // most sandboxes at once, spares included; 64 when 0
+	BaseUID int    // slot i runs as user and group BaseUID+i in tier root; 64000 when 0
+	Cgroup  string // the cgroup to work below, in every tree; "" is this process's own
+	Dir     string // where to make small working directories; the system's temporary one when ""
+	Log     zerolog.Logger
+}
+
+// Host is this machine as a place for sandboxes. It is safe for concurrent use.
+type Host struct {
+	cfg     Config
+	tier    Tier
+	walls   walls
+	cg      *cgroups // nil in tier reduced
+	dir     string
+	free    chan *slot
+	spawner *thread // forks everything: parent-death signals follow this thread
+	mounter *thread // enters sandboxes' mount namespaces
+	ownNS   *os.File
+	ownRoot *os.File
+
+	mu          sync.Mutex // guards quarantined
+	quarantined int
+}
+
+// slot is what one sandbox at a time has to itself.
+type slot struct {
+	index int
+	uid   int
+	net   *os.File
+	cg    *slotCgroup // nil in tier reduced
+}
+
+// Open prepares the slots and clears away what a worker that died left behind.
+// It fails where a layer of the tier asked for is missing, and names the remedy.
+func Open(cfg Config) (*Host, error) {
+	if cfg.Slots == 0 {
+		cfg.Slots = 64
+	}
+	if cfg.BaseUID == 0 {
+		cfg.BaseUID = 64000
+	}
+	tier, err := detectTier()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Tier == TierReduced && tier == TierUserns {
+		tier = TierReduced
+	}
+	if cfg.Tier != "" && cfg.Tier != tier {
+		return nil, fmt.Errorf("tier %s was asked for, this process can give %s", cfg.Tier, tier)
+	}
+	h := &Host{cfg: cfg, tier: tier, free: make(chan *slot, cfg.Slots)}
+	for _, step := range []func() error{h.openWalls, h.openDir, h.openCgroups, h.openThreads, h.openSlots} {
+		if err := step(); err != nil {
+			h.Close()
+			return nil, fmt.Errorf("prepare sandboxes (tier %s): %w", tier, err)
+		}
+	}
+	return h, nil
+}
+
+func (h *Host) openWalls() (err error) {
+	h.walls.Userns = h.tier != TierRoot
+	h.walls.Landlock = newLandlockPolicy(landlockABI())
+	if h.walls.LastCap, err = lastCap(); err != nil {
+		return err
+	}
+	h.walls.Seccomp, err = newSeccompPolicy(h.tier != TierReduced)
+	return err
+}
+
+const dirPrefix = "prairielambda-worker-"
+
+// openDir makes our working directory; its name carries our process, so that a
+// later worker knows when it is nobody's.
+func (h *Host) openDir() error {
+	base := h.cfg.Dir
+	if base == "" {
+		base = os.TempDir()
+	}
+	name := dirPrefix + strconv.Itoa(os.Getpid()) + "-" + startTime(os.Getpid())
+	h.sweepDirs(base)
+	h.dir = filepath.Join(base, name)
+	return os.MkdirAll(filepath.Join(h.dir, "root"), 0o700)
+}
+
+func (h *Host) openCgroups() (err error) {
+	if h.tier == TierReduced {
+		return nil
+	}
+	h.sweepCgroups()
+	if h.cg, err = openCgroups(filepath.Base(h.dir), h.cfg.Cgroup); err != nil {
+		return fmt.Errorf("%w; start under `systemd-run --user --scope -p Delegate=yes`, name a delegated cgroup "+
+			"with --cgroup, or accept --tier reduced on your own machine", err)
+	}
+	return nil
+}
+
+func (h *Host) openThreads() (err error) {
+	if h.ownNS, err = os.Open("/proc/self/ns/mnt"); err != nil {
+		return err
+	}
+	if h.ownRoot, err = os.Open("/"); err != nil {
+		return err
+	}
+	if h.spawner, err = newThread(func() error { return nil }); err != nil {
+		return err
+	}
+	h.mounter, err = newThread(func() error { return unix.Unshare(unix.CLONE_FS) })
+	return err
+}
+
+func (h *Host) openSlots() error {
+	for i := range h.cfg.Slots {
+		s := &slot{index: i, uid: h.cfg.BaseUID + i}
+		var err error
+		if s.net, err = newNetns(); err != nil {
+			return err
+		}
+		if h.cg != nil {
+			if s.cg, err = h.cg.slot(i); err != nil {
+				return err
+			}
+		}
+		h.free <- s
+	}
+	return nil
+}
+
+// Tier is the tier in force.
+func (h *Host) Tier() Tier { return h.tier }
+
+// Layers lists the walls that not every machine has.
+func (h *Host) Layers() []Layer {
+	memfd := "delegate a cgroup: systemd-run --user --scope -p Delegate=yes"
+	return []Layer{
+		{Name: "own user id per slot", On: h.tier == TierRoot, Remedy: "run the worker as root"},
+		{Name: "memory and process limits by cgroup", On: h.cg != nil, Remedy: memfd},
+		{Name: "landlock", On: h.walls.Landlock.ABI > 0, Remedy: "a kernel with CONFIG_SECURITY_LANDLOCK and landlock in its lsm= list"},
+		{Name: "landlock network rules", On: h.walls.Landlock.ABI >= 4, Remedy: "Linux 6.7 or newer"},
+		{Name: "landlock scopes", On: h.walls.Landlock.ABI >= 6, Remedy: "Linux 6.12 or newer"},
+		{Name: "cgroup.kill", On: h.cg != nil && h.cg.v2 != "", Remedy: "Linux 5.14 or newer with a cgroup2 tree"},
+	}
+}
+
+// Slots says how many slots there are, how many are free, and how many had to be
+// given up because a process in them would not die.
+func (h *Host) Slots() (total, free, quarantined int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cfg.Slots, len(h.free), h.quarantined
+}
+
+// errNoSlot is what acquire answers when it may not wait.
+var errNoSlot = errors.New("every sandbox slot is in use")
+
+// acquire takes a slot, waiting for one until ctx ends.
+func (h *Host) acquire(ctx context.Context) (*slot, error) {
+	select {
+	case s := <-h.free:
+		return s, nil
+	default:
+	}
+	select {
+	case s := <-h.free:
+		return s, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", errNoSlot, context.Cause(ctx))
+	}
+}
+
+func (h *Host) release(s *slot) { h.free <- s }
+
+// Close ends what the Host prepared. The caller has closed every Box and Zygote.
+func (h *Host) Close() {
+	for _, t := range []*thread{h.spawner, h.mounter} {
+		if t != nil {
+			t.close()
+		}
+	}
+	for len(h.free) > 0 {
+		s := <-h.free
+		s.net.Close()
+		if s.cg != nil {
+			s.cg.close()
+		}
+	}
+	if h.cg != nil {
+		h.cg.remove()
+	}
+	for _, f := range []*os.File{h.ownNS, h.ownRoot} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if h.dir != "" {
+		_ = os.Remove(filepath.Join(h.dir, "root"))
+		_ = os.Remove(h.dir)
+	}
+}
+
+// startTime is when process pid started, in clock ticks since boot, or "" when
+// there is none. With the pid it names a process for good.
+func startTime(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	// The second field is a file name in parentheses and may hold anything.
+	s := string(b)
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	if len(f) < 20 {
+		return ""
+	}
+	return f[19]
+}

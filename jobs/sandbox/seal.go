@@ -1,0 +1,215 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// walls are the layers that do not change from one sandbox of a Host to the next.
+type walls struct {
+	Landlock landlockPolicy `json:"landlock"`
+	Seccomp  seccompPolicy  `json:"seccomp"`
+	Userns   bool           `json:"userns"` // we are uid 0 of a user namespace, not of the machine
+	LastCap  int            `json:"last_cap"`
+}
+
+// seal is all that one sandbox needs to close itself: the same steps in the same
+// order in Go (apply) and in a zygote's child (seal.py).
+type seal struct {
+	walls
+	UID     int      `json:"uid"`     // user and group inside; ignored in a user namespace
+	Files   int64    `json:"files"`   // bytes of /tmp, and of /dev/shm
+	CPU     uint64   `json:"cpu"`     // seconds
+	NProc   uint64   `json:"nproc"`   // RLIMIT_NPROC; 0 leaves it to the cgroup
+	AS      uint64   `json:"as"`      // RLIMIT_AS; 0 leaves it to the cgroup
+	Targets []string `json:"targets"` // where the course's mounts go, below /course
+	Attach  int      `json:"attach"`  // how many cgroup.procs descriptors there are
+}
+
+// The descriptors of a sandbox: a zygote receives them in this order with a
+// message, a stage inherits them from firstFD on.
+//
+//	net, attach..., mount...
+const firstFD = 4
+
+// Rlimits that are the same for every sandbox.
+const (
+	maxOpenFiles = 256
+	maxFileSize  = 1 << 30 // a file can grow no larger, whatever the tmpfs says
+)
+
+// courseDir is where every sandbox sees its course.
+const courseDir = "/course"
+
+// apply seals the calling process for good. It runs on one locked thread that
+// will exec; every step that fails ends it.
+func (s *seal) apply() error {
+	steps := []struct {
+		name string
+		run  func() error
+	}{
+		{"enter the slot's cgroups", s.enterCgroups},
+		{"enter the slot's network", func() error { return unix.Setns(firstFD, unix.CLONE_NEWNET) }},
+		{"mount", s.mount},
+		{"set the host name", func() error { return unix.Sethostname([]byte("sandbox")) }},
+		{"close descriptors", func() error { return unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }},
+		{"set limits", s.limit},
+		{"drop privileges", s.dropPrivileges},
+		{"restrict with Landlock", s.Landlock.apply},
+		{"filter system calls", func() error { return installFilter(s.Seccomp.Whole) }},
+	}
+	for _, st := range steps {
+		if err := st.run(); err != nil {
+			return fmt.Errorf("%s: %w", st.name, err)
+		}
+	}
+	return nil
+}
+
+func (s *seal) enterCgroups() error {
+	for i := range s.Attach {
+		if _, err := unix.Write(firstFD+1+i, []byte("0")); err != nil {
+			return err
+		}
+	}
+	return unix.Unshare(unix.CLONE_NEWCGROUP) // now, so that its root is the slot
+}
+
+func (s *seal) mount() error {
+	const flags = unix.MS_NOSUID | unix.MS_NODEV
+	if err := unix.Mount("proc", "/proc", "proc", flags|unix.MS_NOEXEC, "subset=pid"); err != nil {
+		return fmt.Errorf("/proc: %w", err)
+	}
+	if s.Userns {
+		if err := unix.Unmount(hostProc, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("detach the outer /proc: %w", err)
+		}
+	}
+	own := "mode=1777,nr_inodes=16384,size=" + strconv.FormatInt(s.Files, 10)
+	for _, dir := range []string{"/tmp", "/dev/shm"} {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", flags, own); err != nil {
+			return fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	if err := unix.Mount("tmpfs", courseDir, "tmpfs", flags, "mode=0755,nr_inodes=1024,size=1m"); err != nil {
+		return fmt.Errorf("%s: %w", courseDir, err)
+	}
+	for i, t := range s.Targets {
+		if err := os.MkdirAll(path.Join(courseDir, t), 0o755); err != nil {
+			return err
+		}
+		err := unix.MoveMount(firstFD+1+s.Attach+i, "", unix.AT_FDCWD, path.Join(courseDir, t), unix.MOVE_MOUNT_F_EMPTY_PATH)
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", courseDir, t, err)
+		}
+	}
+	return unix.Mount("", courseDir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|flags, "")
+}
+
+func (s *seal) limit() error {
+	for _, l := range []struct {
+		which int
+		value uint64
+		set   bool
+	}{
+		{unix.RLIMIT_CORE, 0, true},
+		{unix.RLIMIT_NOFILE, maxOpenFiles, true},
+		{unix.RLIMIT_FSIZE, maxFileSize, true},
+		{unix.RLIMIT_MEMLOCK, 0, true},
+		{unix.RLIMIT_MSGQUEUE, 0, true},
+		{unix.RLIMIT_CPU, s.CPU, s.CPU > 0},
+		{unix.RLIMIT_NPROC, s.NProc, s.NProc > 0},
+		{unix.RLIMIT_AS, s.AS, s.AS > 0},
+	} {
+		if !l.set {
+			continue
+		}
+		if err := unix.Setrlimit(l.which, &unix.Rlimit{Cur: l.value, Max: l.value}); err != nil {
+			return fmt.Errorf("rlimit %d: %w", l.which, err)
+		}
+	}
+	return nil
+}
+
+// dropPrivileges changes this thread only: exec ends the others.
+func (s *seal) dropPrivileges() error {
+	for c := 0; c <= s.LastCap; c++ {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil {
+			return fmt.Errorf("capability %d: %w", c, err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	if !s.Userns {
+		if _, _, e := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); e != 0 {
+			return fmt.Errorf("setgroups: %w", e)
+		}
+		id := uintptr(s.UID)
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESGID, id, id, id); e != 0 {
+			return fmt.Errorf("setresgid: %w", e)
+		}
+		if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, id, id, id); e != 0 {
+			return fmt.Errorf("setresuid: %w", e)
+		}
+	}
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&hdr, &none[0]); err != nil {
+		return fmt.Errorf("capset: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
+	return unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0) // /proc/self is the program's own to read
+}
+
+func (p landlockPolicy) apply() error {
+	if p.ABI == 0 {
+		return nil // the Host said at its start that this layer is missing
+	}
+	fd, _, e := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&p.Attr[0])), uintptr(len(p.Attr)), 0)
+	if e != 0 {
+		return e
+	}
+	for _, r := range p.Rules {
+		dir, err := unix.Open(r.Path, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r.Path, err)
+		}
+		attr := unix.LandlockPathBeneathAttr{Allowed_access: r.Access, Parent_fd: int32(dir)}
+		_, _, e := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, fd, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&attr)), 0, 0, 0)
+		unix.Close(dir)
+		if e != 0 {
+			return fmt.Errorf("%s: %w", r.Path, e)
+		}
+	}
+	if _, _, e := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); e != 0 {
+		return e
+	}
+	return unix.Close(int(fd))
+}
+
+func installFilter(prog []byte) error {
+	fprog := unix.SockFprog{Len: uint16(len(prog) / 8), Filter: (*unix.SockFilter)(unsafe.Pointer(&prog[0]))}
+	_, _, e := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&fprog)))
+	if e != 0 {
+		return e
+	}
+	return nil
+}
+
+// lastCap is the highest capability the kernel knows.
+func lastCap() (int, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}

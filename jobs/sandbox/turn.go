@@ -1,0 +1,176 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/prairielambda/prairielambda/jobs"
+)
+
+// Turn is what came of waiting for one frame.
+type Turn struct {
+	Frame   []byte       // the program's answer; nil unless Outcome is OK
+	Outcome jobs.Outcome // OK, Timeout, OutOfMemory, OutputTooLarge or Killed
+	Message string       // one line about an outcome that is not OK
+	Stdout  []byte       // written since the turn before, bounded
+	Stderr  []byte
+	Wall    time.Duration
+}
+
+// Request frames a message for the program inside: a little-endian length of
+// four bytes, then that many bytes. Answers have the same form.
+func Request(msg []byte) []byte {
+	return append(binary.LittleEndian.AppendUint32(make([]byte, 0, 4+len(msg)), uint32(len(msg))), msg...)
+}
+
+// Turn writes send (empty, or the output of Request), then waits for the
+// program's next frame. It drains the outputs meanwhile, and it ends the sandbox
+// when the wall limit, the output limit or the result limit is passed, when ctx
+// ends (Outcome Killed), or when the program has ended without answering. Only
+// after OK may there be another Turn. Nothing that comes from inside is trusted:
+// lengths are bounds, never allocations.
+func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
+	stop := context.AfterFunc(ctx, b.Kill) // a dead sandbox wakes the poll below
+	defer stop()
+	start := time.Now()
+	t := Turn{Outcome: jobs.OK}
+	deadline := start.Add(wall)
+	buf := make([]byte, 64<<10)
+	open := [...]struct {
+		fd  int
+		out *[]byte
+	}{{b.stdout, &t.Stdout}, {b.stderr, &t.Stderr}}
+	fds := []unix.PollFd{
+		{Fd: int32(b.pidfd.Fd()), Events: unix.POLLIN},
+		{Fd: int32(b.conn)},
+		{Fd: int32(b.stdout), Events: unix.POLLIN},
+		{Fd: int32(b.stderr), Events: unix.POLLIN},
+	}
+	for t.Outcome == jobs.OK && t.Frame == nil {
+		fds[1].Events = unix.POLLIN
+		if len(send) > 0 {
+			fds[1].Events |= unix.POLLOUT
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			t.end(jobs.Timeout, fmt.Sprintf("took longer than its limit of %v", wall))
+			break
+		}
+		_, err := unix.Poll(fds, int((left+time.Millisecond-1)/time.Millisecond))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			t.end(jobs.Killed, "poll: "+err.Error())
+			break
+		}
+		dead := fds[0].Revents != 0
+		if fds[1].Revents&unix.POLLOUT != 0 && len(send) > 0 {
+			n, err := unix.SendmsgN(b.conn, send, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+			if err == nil {
+				send = send[n:]
+			} else if !errors.Is(err, unix.EAGAIN) {
+				send = nil // it closed its end; its end of life is seen below
+			}
+		}
+		eof := false
+		if fds[1].Revents&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) != 0 || dead {
+			eof = b.receive(&t, buf)
+		}
+		for i := range open {
+			if fds[2+i].Revents != 0 || dead || t.Frame != nil {
+				if b.drain(open[i].fd, open[i].out, &t, buf) {
+					fds[2+i].Fd = -1 // closed by every process inside
+				}
+			}
+		}
+		if t.Frame == nil && t.Outcome == jobs.OK && (dead || eof) {
+			b.fate(ctx, &t)
+		}
+	}
+	t.Wall = time.Since(start)
+	if t.Outcome != jobs.OK {
+		b.Kill()
+	}
+	return t
+}
+
+func (t *Turn) end(o jobs.Outcome, msg string) {
+	t.Outcome, t.Message, t.Frame = o, msg, nil
+}
+
+// receive reads what the program sent and takes the first whole frame. It
+// reports whether the program closed its end.
+func (b *Box) receive(t *Turn, buf []byte) (eof bool) {
+	for t.Frame == nil {
+		if len(b.in) >= 4 {
+			n := int64(binary.LittleEndian.Uint32(b.in))
+			if n > b.limits.Result {
+				t.end(jobs.OutputTooLarge, fmt.Sprintf("answered with more than its limit of %d bytes", b.limits.Result))
+				return false
+			}
+			if int64(len(b.in)) >= 4+n {
+				t.Frame = append([]byte{}, b.in[4:4+n]...)
+				b.in = append(b.in[:0], b.in[4+n:]...)
+				return false
+			}
+		}
+		n, err := unix.Read(b.conn, buf)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		case err != nil || n == 0:
+			return true
+		default:
+			b.in = append(b.in, buf[:n]...)
+		}
+	}
+	return false
+}
+
+// drain reads an output until it is empty for now, and reports whether it is closed.
+func (b *Box) drain(fd int, out *[]byte, t *Turn, buf []byte) (closed bool) {
+	for {
+		n, err := unix.Read(fd, buf)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return false
+		case err != nil || n == 0:
+			return true
+		default:
+			room := b.limits.Output - int64(len(*out))
+			*out = append(*out, buf[:min(int64(n), room)]...)
+			if int64(n) > room {
+				t.end(jobs.OutputTooLarge, fmt.Sprintf("printed more than its limit of %d bytes", b.limits.Output))
+				return false
+			}
+		}
+	}
+}
+
+// fate says why a program ended, or stopped talking, without an answer.
+func (b *Box) fate(ctx context.Context, t *Turn) {
+	if !b.reap(200 * time.Millisecond) {
+		b.Kill() // it closed its channel and lives on
+		b.reap(stuckAfter)
+		t.end(jobs.Killed, "closed its channel without an answer")
+		return
+	}
+	cpu := time.Duration(b.usage.Utime.Nano() + b.usage.Stime.Nano())
+	switch {
+	case b.slot.cg.oomKilled():
+		t.end(jobs.OutOfMemory, fmt.Sprintf("used more than its limit of %d MiB of memory", b.limits.Memory>>20))
+	case ctx.Err() != nil:
+		t.end(jobs.Killed, "the caller went away: "+context.Cause(ctx).Error())
+	case b.status.Signaled() && b.limits.CPU > 0 && cpu >= b.limits.CPU:
+		t.end(jobs.Timeout, fmt.Sprintf("used more than its limit of %v of CPU time", b.limits.CPU))
+	case b.status.Signaled():
+		t.end(jobs.Killed, fmt.Sprintf("ended by signal %v", b.status.Signal()))
+	default:
+		t.end(jobs.Killed, fmt.Sprintf("exited with code %d before it answered", b.status.ExitStatus()))
+	}
+}
