@@ -196,7 +196,8 @@ func TestAFlippedByteIsNeverServed(t *testing.T) {
 	bytes, files, reserved := c.index.usage()
 	require.Equal(t, du(t, c.cfg.Dir), bytes)
 	require.Zero(t, reserved)
-	require.EqualValues(t, 2, files, "the blob and one bad copy of it")
+	require.LessOrEqual(t, files, int64(1+maxBad), "the blob and a few bad copies of it")
+	require.Greater(t, files, int64(1))
 }
 
 func flip(path string, at int64) error {

@@ -143,25 +143,17 @@ func (k *disk) stat(d blob.Digest) (allocated int64, ok bool) {
 	return st.Blocks * 512, true
 }
 
-func (k *disk) remove(d blob.Digest, bad bool) {
-	name := d.String()
-	if bad {
-		name += badSuffix
-	}
-	_ = unix.Unlinkat(k.fd, name, 0)
-}
+func (k *disk) remove(name string) { _ = unix.Unlinkat(k.fd, name, 0) }
 
-// setAside renames a bad file, or removes it where that fails. replaced says
-// that an older bad copy gave way, whose cost is already counted.
-func (k *disk) setAside(d blob.Digest) (replaced bool, err error) {
-	var st unix.Stat_t
-	bad := d.String() + badSuffix
-	replaced = unix.Fstatat(k.fd, bad, &st, unix.AT_SYMLINK_NOFOLLOW) == nil
-	if err := unix.Renameat(k.fd, d.String(), k.fd, bad); err != nil {
-		k.remove(d, false)
-		return false, err
+// setAside renames a bad file and returns what it occupies; under its own name
+// it removes it. ok says that there is a file of the new name.
+func (k *disk) setAside(d blob.Digest, name string) (allocated int64, ok bool) {
+	allocated, ok = k.stat(d)
+	if ok && name != d.String() && unix.Renameat(k.fd, d.String(), k.fd, name) == nil {
+		return allocated, true
 	}
-	return replaced, nil
+	k.remove(d.String())
+	return 0, false
 }
 
 // overhead is what the directories and the lock file cost.
@@ -187,9 +179,13 @@ func (k *disk) free(need, minBytes, minFiles int64) bool {
 	return int64(st.Bavail)*st.Bsize-need >= minBytes && (st.Files == 0 || int64(st.Ffree)-1 >= minFiles)
 }
 
-// parseName tells a blob, a quarantined blob and a leftover apart.
-func parseName(name string) (d blob.Digest, bad, ok bool) {
-	hex, bad := strings.CutSuffix(name, badSuffix)
+// parseName tells a blob (bad is empty), a quarantined blob and a leftover apart.
+func parseName(name string) (d blob.Digest, bad string, ok bool) {
+	hex := name
+	if strings.HasSuffix(name, badSuffix) {
+		hex, _, _ = strings.Cut(name, ".")
+		bad = name
+	}
 	d, err := blob.ParseDigest(hex)
 	return d, bad, err == nil
 }

@@ -29,9 +29,19 @@ type entry struct {
 	bytes      int64 // allocated
 	pins       int32
 	state      state
-	bad        bool // quarantined: counted, never read, evicted first
+	bad        string // file name once quarantined: counted, never read, evicted first
 	prev, next *entry
 }
+
+func (e *entry) name() string {
+	if e.bad != "" {
+		return e.bad
+	}
+	return e.digest.String()
+}
+
+// maxBad is how many quarantined files are kept.
+const maxBad = 8
 
 // index knows the files, their order of use and what they cost. It does no I/O.
 type index struct {
@@ -41,6 +51,7 @@ type index struct {
 	entries  map[blob.Digest]*entry
 	ring     entry // sentinel
 	files    int64
+	bad      int   // quarantined ones among them
 	bytes    int64 // allocated by files
 	overhead int64 // allocated by directories
 	reserved limits
@@ -123,36 +134,38 @@ func (x *index) commit(d blob.Digest, allocated, overhead int64) {
 }
 
 // adopt adds a file that was found on disk; old ones go to the cold end.
-func (x *index) adopt(d blob.Digest, allocated int64, bad, cold bool) {
+func (x *index) adopt(d blob.Digest, allocated int64, bad string, cold bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e := &entry{digest: d, bytes: allocated, state: present, bad: bad}
-	if !bad {
-		if _, ok := x.entries[d]; ok {
-			return
-		}
+	if bad != "" {
+		x.bad++
+	} else if _, ok := x.entries[d]; ok {
+		return
+	} else {
 		x.entries[d] = e
 	}
 	x.files++
 	x.bytes += allocated
-	if cold || bad {
+	if cold {
 		x.pushBackLocked(e)
 	} else {
 		x.pushFrontLocked(e)
 	}
 }
 
-// condemn takes d out of reach after its file proved wrong; forget or adopt follows.
-func (x *index) condemn(d blob.Digest) (e *entry, ok bool) {
+// condemn takes d out of reach after its file proved wrong, and says whether
+// there is room for another quarantined one; forget follows.
+func (x *index) condemn(d blob.Digest) (e *entry, keep, ok bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e, ok = x.entries[d]
 	if !ok || e.state != present {
-		return nil, false
+		return nil, false, false
 	}
 	e.state = evicting
 	x.unlinkLocked(e)
-	return e, true
+	return e, x.bad < maxBad, true
 }
 
 // forget drops an entry whose file is gone.
@@ -161,6 +174,9 @@ func (x *index) forget(e *entry) {
 	defer x.mu.Unlock()
 	if x.entries[e.digest] == e {
 		delete(x.entries, e.digest)
+	}
+	if e.bad != "" {
+		x.bad--
 	}
 	x.files--
 	x.bytes -= e.bytes

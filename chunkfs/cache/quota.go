@@ -1,6 +1,11 @@
 package cache
 
-import "github.com/prairielambda/prairielambda/internal/blob"
+import (
+	"fmt"
+	"os"
+
+	"github.com/prairielambda/prairielambda/internal/blob"
+)
 
 // slack is what a file can cost beyond its rounded-up size: a block for its
 // extent tree, and one by which its directory may grow.
@@ -59,7 +64,7 @@ func (c *Cache) evictOne() bool {
 	if e == nil {
 		return false
 	}
-	c.disk.remove(e.digest, e.bad)
+	c.disk.remove(e.name())
 	c.index.forget(e)
 	c.stats.evictions.Add(1)
 	c.stats.evictedBytes.Add(e.bytes)
@@ -96,23 +101,27 @@ func (c *Cache) acquire(d blob.Digest) (done func(), ok bool) {
 	if !ok {
 		return nil, false
 	}
-	c.index.adopt(d, allocated, false, false)
+	c.index.adopt(d, allocated, "", false)
 	_, done, ok = c.index.acquire(d)
 	return done, ok
 }
 
 // quarantine sets a file aside whose bytes were wrong or unreadable; the next
-// reader fetches the blob again. The bad copy stays, first in line for eviction, for whoever asks why.
+// reader fetches the blob again. A few bad copies stay, first in line for eviction, for whoever asks why.
 func (c *Cache) quarantine(d blob.Digest, readErr error) {
-	e, ok := c.index.condemn(d)
+	e, keep, ok := c.index.condemn(d)
 	if !ok {
 		return
 	}
-	c.stats.quarantined.Add(1)
+	n := c.stats.quarantined.Add(1)
 	c.cfg.Log.Warn().AnErr("error", readErr).Stringer("blob", d).Msg("cache file is not what it was; fetching it again")
-	replaced, err := c.disk.setAside(d)
+	name := d.String()
+	if keep {
+		name += fmt.Sprintf(".%d-%d%s", os.Getpid(), n, badSuffix)
+	}
+	allocated, ok := c.disk.setAside(d, name)
 	c.index.forget(e)
-	if err == nil && !replaced {
-		c.index.adopt(d, e.bytes, true, true)
+	if ok {
+		c.index.adopt(d, allocated, name, true)
 	}
 }

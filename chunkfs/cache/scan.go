@@ -13,7 +13,7 @@ type found struct {
 	digest blob.Digest
 	bytes  int64
 	used   int64 // seconds: the later of its last read and its writing
-	bad    bool
+	bad    string
 }
 
 // scan counts what an earlier process left, removes its unfinished files, and

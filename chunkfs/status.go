@@ -1,0 +1,168 @@
+package chunkfs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/prairielambda/prairielambda/chunkfs/cache"
+)
+
+// The status directory, readable with cat. The kernel never sends OPEN here, so
+// a file gets a fresh node at each LOOKUP, which is never cached, and its node
+// has the exact size of the text that was made for it then.
+
+const statusDirName = ".chunkfs"
+
+var statusNames = []string{"status", "status.json", "versions"}
+
+const (
+	serialBits = 54
+	keepTexts  = 256 // texts of recent lookups; a reader comes at once
+)
+
+type statusFiles struct {
+	mu     sync.Mutex // guards the rest
+	serial uint64
+	texts  map[uint64]statusText
+}
+
+type statusText struct {
+	text []byte
+	at   time.Time
+}
+
+func (s *statusFiles) add(file int, text []byte) (id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.texts == nil {
+		s.texts = make(map[uint64]statusText)
+		s.serial = uint64(time.Now().UnixNano()) & (1<<serialBits - 1) // apart from a predecessor's
+	}
+	s.serial = (s.serial + 1) & (1<<serialBits - 1)
+	id = tagStatus | uint64(file)<<serialBits | s.serial
+	s.texts[id] = statusText{text, time.Now()}
+	for len(s.texts) > keepTexts {
+		oldest := id
+		for k, t := range s.texts {
+			if t.at.Before(s.texts[oldest].at) {
+				oldest = k
+			}
+		}
+		delete(s.texts, oldest)
+	}
+	return id
+}
+
+func (s *statusFiles) get(id uint64) (statusText, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok := s.texts[id]
+	return t, ok
+}
+
+func (s *statusFiles) forget(id uint64) {
+	if id&tagMask != tagStatus {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.texts, id)
+}
+
+func (f *FS) lookupStatus(name string, out *fuse.EntryOut) fuse.Status {
+	for i, n := range statusNames {
+		if n != name {
+			continue
+		}
+		text := f.statusText(name)
+		out.NodeId = f.status.add(i, text)
+		out.SetAttrTimeout(forever) // of this node, whose text is fixed; the name lives for no time
+		f.attr(out.NodeId, syscall.S_IFREG|0o444, int64(len(text)), time.Now(), &out.Attr)
+		return fuse.OK
+	}
+	return fuse.ENOENT
+}
+
+func (f *FS) statusAttr(id uint64, out *fuse.AttrOut) fuse.Status {
+	t, ok := f.status.get(id)
+	if !ok {
+		return fuse.Status(syscall.ESTALE)
+	}
+	out.SetTimeout(forever)
+	f.attr(id, syscall.S_IFREG|0o444, int64(len(t.text)), t.at, &out.Attr)
+	return fuse.OK
+}
+
+func (f *FS) readStatus(in *fuse.ReadIn) (fuse.ReadResult, fuse.Status) {
+	t, ok := f.status.get(in.NodeId)
+	if !ok {
+		return nil, fuse.Status(syscall.ESTALE)
+	}
+	off := min(in.Offset, uint64(len(t.text)))
+	end := min(off+uint64(in.Size), uint64(len(t.text)))
+	return fuse.ReadResultData(t.text[off:end]), fuse.OK
+}
+
+// Status is what status.json shows.
+type Status struct {
+	PID           int              `json:"pid"`
+	UptimeSeconds float64          `json:"uptime_seconds"`
+	Versions      int              `json:"versions"` // known to the mount
+	Manifests     int              `json:"manifests"`
+	ManifestBytes int64            `json:"manifest_bytes"`
+	SharedFiles   int              `json:"shared_files"` // different contents that the kernel was told of
+	Errors        int64            `json:"errors"`       // requests answered EIO
+	Requests      map[string]int64 `json:"requests"`
+	Cache         cache.Stats      `json:"cache"`
+}
+
+// Status takes a snapshot.
+func (f *FS) Status() Status {
+	n, bytes := f.versions.usage()
+	return Status{
+		PID: syscall.Getpid(), UptimeSeconds: time.Since(f.started).Seconds(),
+		Versions: f.state.versions(), Manifests: n, ManifestBytes: bytes,
+		SharedFiles: f.state.content.size(), Errors: f.ops.failed.Load(),
+		Requests: f.ops.counts(), Cache: f.cfg.Cache.Stats(),
+	}
+}
+
+func (f *FS) statusText(name string) []byte {
+	var b bytes.Buffer
+	switch name {
+	case "status.json":
+		enc := json.NewEncoder(&b)
+		enc.SetIndent("", "  ")
+		_ = enc.Encode(f.Status()) // plain numbers
+	case "versions":
+		f.state.mu.RLock()
+		defer f.state.mu.RUnlock()
+		for n, sl := range f.state.slots[1:] {
+			if sl.version == "" {
+				continue
+			}
+			mark := ""
+			if f.state.slots[sl.parent].current == uint32(n+1) {
+				mark = "\t" + currentName
+			}
+			fmt.Fprintf(&b, "%s\t%s\t%s%s\n", sl.course, sl.version, sl.manifest, mark)
+		}
+	default:
+		s := f.Status()
+		c := s.Cache
+		hits := c.MemoryHits + c.DiskHits
+		fmt.Fprintf(&b, "up         %s (process %d)\n", time.Duration(s.UptimeSeconds*1e9).Round(time.Second), s.PID)
+		fmt.Fprintf(&b, "versions   %d known, %d manifests of %d bytes in memory\n", s.Versions, s.Manifests, s.ManifestBytes)
+		fmt.Fprintf(&b, "cache      %d of %d bytes, %d of %d files\n", c.Bytes, c.MaxBytes, c.Files, c.MaxFiles)
+		fmt.Fprintf(&b, "reads      %d hits, %d misses, %d failed fetches, %d bytes fetched\n", hits, c.Misses, c.Failures, c.FetchedBytes)
+		fmt.Fprintf(&b, "damage     %d files quarantined, %d disk errors, %d requests answered EIO\n", c.Quarantined, c.DiskErrors, s.Errors)
+		fmt.Fprintf(&b, "requests   %s\n", strings.Join(f.ops.words(), " "))
+	}
+	return b.Bytes()
+}
