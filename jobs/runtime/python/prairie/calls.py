@@ -12,8 +12,10 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, Optional, Tuple
 
+from lxml import etree
+
 from . import jsonjs
-from .faults import QuestionError, Roots
+from .faults import QuestionError, Roots, describe
 
 
 def run(roots: Roots, where: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -64,9 +66,7 @@ def returned_html(value: Any, where: str) -> str:
     """Return the HTML a render function returned."""
     if isinstance(value, str):
         return str(value)
-    if hasattr(value, "tag") and hasattr(value, "attrib"):
-        from lxml import etree
-
+    if isinstance(value, etree._Element):
         return etree.tostring(value, encoding="unicode", method="html", with_tail=False)
     raise QuestionError(f"{where} returned {type(value).__name__}, not a string of HTML")
 
@@ -95,6 +95,8 @@ def settle(value: Any, limit: int, where: str) -> Any:
         text, tree = jsonjs.normalise(value)
     except jsonjs.NotJSON as exc:
         raise QuestionError(f"{exc} (after {where})") from None
+    except Exception as exc:  # from the methods of a course's own types
+        raise QuestionError(f"data is not JSON after {where}: {describe(exc)}") from None
     bounded(len(text), limit, where)
     return tree
 

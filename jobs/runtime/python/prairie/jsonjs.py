@@ -24,7 +24,7 @@ MAX_SAFE = 2**53 - 1
 
 # Only text that matches can need JavaScript's rules: a fraction, an exponent, a
 # long integer, a key of digits. Everything else takes the decoder in C alone.
-_NEEDS_RULES = re.compile(r'[0-9][.eE]|[0-9]{16}|-0|"(?:0|[1-9][0-9]{0,9})"\s*:')
+_NEEDS_RULES = re.compile(r'[0-9][.eE]|[0-9]{16}|"(?:0|[1-9][0-9]{0,9})"\s*:')
 _INDEX = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 _MAX_INDEX = 2**32 - 2
 
@@ -105,7 +105,10 @@ def normalise(value: Any, name: str = "data") -> Tuple[str, Any]:
 
 def encode(value: Any) -> bytes:
     """Return value as strict JSON in ASCII bytes, numbers and keys as JavaScript has them."""
-    return _encoder.encode(normalise(value, "value")[1]).encode("ascii")
+    text, tree = normalise(value, "value")
+    if _NEEDS_RULES.search(text):
+        text = _encoder.encode(tree)
+    return text.encode("ascii")
 
 
 def copy(tree: Any) -> Any:

@@ -10,11 +10,12 @@ Nothing is ever written beside the sources.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from contextlib import contextmanager
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
-from importlib.machinery import ExtensionFileLoader, FileFinder, SourceFileLoader
+from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
+from importlib.machinery import ExtensionFileLoader, FileFinder, SourceFileLoader, SourcelessFileLoader
 from types import CodeType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
@@ -35,6 +36,13 @@ class _Loader(SourceFileLoader):
         """Write no bytecode: nothing is written below a course."""
 
 
+_LOADERS = (
+    (ExtensionFileLoader, EXTENSION_SUFFIXES),
+    (_Loader, SOURCE_SUFFIXES),
+    (SourcelessFileLoader, BYTECODE_SUFFIXES),
+)
+
+
 class _Forbid:
     """A meta path finder that refuses modules by name."""
 
@@ -50,26 +58,45 @@ class _Forbid:
         return any(fullname == name or fullname.startswith(name + ".") for name in self.names)
 
 
-class _SeedFaker:
-    """A meta path finder that seeds Faker when course code first imports it."""
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        if fullname == "faker" and self in sys.meta_path:
-            sys.meta_path.remove(self)
-            seed_faker(self.seed)
-        return None
+# How to seed the libraries whose random streams belong to a session.
+_SEEDERS: Dict[str, Callable[[Any, int], None]] = {
+    "random": lambda module, seed: module.seed(seed),
+    "numpy": lambda module, seed: module.random.seed(seed),
+    "faker": lambda module, seed: module.Faker.seed(seed),
+}
 
 
-def seed_faker(seed: int) -> None:
-    """Seed Faker now; the caller's import finds it loaded."""
-    try:
-        from faker import Faker
-    except ImportError:
-        return
-    Faker.seed(seed)
+class _SeedOnImport:
+    """A meta path finder that seeds a library as soon as course code has imported it."""
+
+    def __init__(self, names: Iterable[str], seed: int) -> None:
+        self._pending = set(names)
+        self._seed = seed
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        if fullname not in self._pending:
+            return None
+        self._pending.discard(fullname)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _SeedingLoader(spec.loader, self._seed)
+        return spec
+
+
+class _SeedingLoader:
+    """Executes a module through its own loader, then seeds it."""
+
+    def __init__(self, loader: Any, seed: int) -> None:
+        self._loader = loader
+        self._seed = seed
+
+    def create_module(self, spec: Any) -> Any:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: Any) -> None:
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _SEEDERS[module.__name__](module, self._seed)
 
 
 class Modules:
@@ -84,12 +111,17 @@ class Modules:
         sys.meta_path.insert(0, self._forbid)
         sys.path_hooks.insert(0, self._hook)
 
-    def seed_faker(self, seed: int) -> None:
-        """Seed Faker now if it is loaded, otherwise as soon as it is imported."""
-        if "faker" in sys.modules:
-            seed_faker(seed)
-        else:
-            sys.meta_path.insert(0, _SeedFaker(seed))
+    def seed(self, seed: int) -> None:
+        """Seed random, numpy and Faker: now where loaded, otherwise when first imported."""
+        absent = []
+        for name, seeder in _SEEDERS.items():
+            module = sys.modules.get(name)
+            if module is None:
+                absent.append(name)
+            else:
+                seeder(module, seed)
+        if absent:
+            sys.meta_path.insert(1, _SeedOnImport(absent, seed))
 
     def enter(self, directory: str, core: bool = False) -> None:
         """Make directory the place that course code runs in."""
@@ -140,7 +172,7 @@ class Modules:
         """A path hook that serves the course's directories from code compiled ahead."""
         if self._course.roots.show(path + "/") is None or not os.path.isdir(path):
             raise ImportError("not below a course", path=path)
-        return FileFinder(path, (ExtensionFileLoader, EXTENSION_SUFFIXES), (_Loader, SOURCE_SUFFIXES))
+        return FileFinder(path, *_LOADERS)
 
 
 def compile_tree(root: str, seen_as: str, folders: Iterable[str]) -> Dict[str, CodeType]:

@@ -50,7 +50,8 @@ class ElementPhase:
             if element is None:
                 return node
             self.processed[node.tag] = None
-            return self._element(element, node, extensions(element.name))
+            known = extensions(element.name)
+            return self.clock.time(node.tag, self._element, element, node, known)
 
         try:
             if self.method == "render":
@@ -69,7 +70,7 @@ class ElementPhase:
         self._lend(element, extensions)
         roots = self.session.course.roots
         arguments = calls.element_args(function, html, self.work)
-        value = self.clock.time(node.tag, calls.run, roots, where, function, *arguments)
+        value = calls.run(roots, where, function, *arguments)
         if self.method == "render":
             value = None if value is None else calls.returned_html(value, where)
         elif self.method == "file":
@@ -117,6 +118,10 @@ class ElementPhase:
 def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:
     """Run one phase of a question and return its answer."""
     directory = session.course.question(qid)
+    info = session.course.question_info(directory)
+    kind = info.get("type", "v3")
+    if kind not in ("v3", "Freeform"):
+        raise QuestionError(f"question {qid!r} is of type {kind}; only v3 questions run here")
     clock = Clock()
     seen, aside = keys.admit(method, data)
     loan = calls.Loan(session.course.options(qid))
@@ -131,7 +136,7 @@ def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:
         content, processed = elements.file or b"", list(elements.processed)
         work = calls.settle(work, session.max_result, f"the elements of {method}")
         if method in ("grade", "test"):
-            work["score"] = _score(work["partial_scores"], session.course.question_info(directory))
+            work["score"] = _score(work["partial_scores"], info)
     where = f"{method}() of {qid}/server.py"
     function = clock.time("server.py load", session.server_function, qid, method)
     if function is not None:
@@ -145,9 +150,8 @@ def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:
                 raise QuestionError(f"{where} returned a file, but an element already had")
             content = own or content
         else:
-            work = calls.returned_data(value, work, where)
-        work = calls.settle(work, session.max_result, where)
-    keys.check(method, before, work, where)
+            work = calls.settle(calls.returned_data(value, work, where), session.max_result, where)
+            keys.check(method, before, work, where)
     if method == "render":
         answer = session.html(html, where)
     elif method == "file":
@@ -161,13 +165,10 @@ def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:
 
 def _document(session: Any, directory: str, qid: str, data: dict, clock: Clock) -> str:
     """Return question.html after mustache and <markdown>."""
-    kind = session.course.question_info(directory).get("type", "v3")
     try:
-        with open(f"{directory}/question.html", encoding="utf-8") as file:
+        with open(f"{directory}/question.html", encoding="utf-8", newline="") as file:
             template = file.read()
     except FileNotFoundError:
-        if kind not in ("v3", "Freeform"):
-            raise QuestionError(f"question {qid!r} is of type {kind}; only v3 questions run here") from None
         raise QuestionError(f"question {qid!r} has no question.html") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise QuestionError(f"{qid}/question.html: {exc}") from None

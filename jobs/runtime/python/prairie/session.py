@@ -10,7 +10,6 @@ raise is our own fault, never the course's.
 from __future__ import annotations
 
 import base64
-import random
 import re
 import sys
 from typing import Any, Callable, Dict, Optional
@@ -49,11 +48,7 @@ class Session:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _MAX_SEED:
             self._bad_seed = f'data["variant_seed"] must be an integer from 0 to 2^32-1, not {seed!r:.80}'
             return
-        random.seed(seed)
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:
-            numpy.random.seed(seed)
-        self.modules.seed_faker(seed)
+        self.modules.seed(seed)
 
     def refuse_bad_seed(self) -> None:
         """Raise when the session's data carried a seed that cannot seed."""
