@@ -5,6 +5,7 @@ package runtime
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 
 	"github.com/prairielambda/prairielambda/jobs/runtime/python"
@@ -42,3 +43,15 @@ func Python(path string) sandbox.ZygoteConfig {
 		Init: initial,
 	}
 }
+
+// Program describes what a program of the runtime called name sees. Every
+// installed language is below the same root, so that a name says only which
+// interpreter the author relies on.
+func Program(name string) (sandbox.Command, error) {
+	if name != "" && !known[name] {
+		return sandbox.Command{}, fmt.Errorf("runtime %q is not known here; use one of bash, go, java, node, php, python, ruby", name)
+	}
+	return sandbox.Command{Root: sandbox.HostRoot(), Env: environment}, nil
+}
+
+var known = map[string]bool{"bash": true, "go": true, "java": true, "node": true, "php": true, "python": true, "ruby": true}

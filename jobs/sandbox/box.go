@@ -28,16 +28,17 @@ type Box struct {
 	slot   *slot
 	limits jobs.Limits
 
-	pid           int
-	pidfd         *os.File
-	conn          int // stream of frames, not blocking
-	stdout        int // not blocking
-	stderr        int
-	started       time.Time
-	reaped        bool
-	status        unix.WaitStatus
-	usage         unix.Rusage
-	in            []byte // bytes of a frame not yet whole
+	pid     int
+	pidfd   *os.File
+	conn    int // stream of frames, not blocking
+	stdout  int // not blocking
+	stderr  int
+	started time.Time
+	reaped  bool
+	status  unix.WaitStatus
+	usage   unix.Rusage
+	in      []byte // read and not yet taken as a frame
+	out     []byte // to be written
 
 	closeOnce sync.Once
 	used      jobs.Usage // set by Close
@@ -237,4 +238,11 @@ func (h *Host) quarantine(n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.quarantined += n
+}
+
+// Restart begins the life that counts of a sandbox that waited as a spare: its
+// clock, and the limits that are not fixed by its making.
+func (b *Box) Restart(limits jobs.Limits) {
+	b.started = time.Now()
+	b.limits.Wall, b.limits.CPU, b.limits.Output, b.limits.Result = limits.Wall, limits.CPU, limits.Output, limits.Result
 }

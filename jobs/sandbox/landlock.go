@@ -18,10 +18,10 @@ const (
 	// Rights that a sandbox has below its own writable directories: no devices.
 	landlockOwn = landlockWrite &^ (unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK)
 
-	landlockRefer    = unix.LANDLOCK_ACCESS_FS_REFER                                               // ABI 2
-	landlockTruncate = unix.LANDLOCK_ACCESS_FS_TRUNCATE                                            // ABI 3
-	landlockNetTCP   = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP    // ABI 4
-	landlockScopes   = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL // ABI 6
+	landlockRefer    = unix.LANDLOCK_ACCESS_FS_REFER                                            // ABI 2
+	landlockTruncate = unix.LANDLOCK_ACCESS_FS_TRUNCATE                                         // ABI 3
+	landlockNetTCP   = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP // ABI 4
+	landlockScopes   = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL    // ABI 6
 )
 
 // landlockPolicy is what the sealing code, in Go or in a zygote, hands to the kernel.

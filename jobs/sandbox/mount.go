@@ -14,7 +14,7 @@ import (
 // Mount shows a directory of the host, read-only, below /course.
 type Mount struct {
 	Dir    *os.File // opened O_PATH; see OpenBeneath
-	Target string   // a path below /course, clean and relative
+	Target string   // a path below /course, clean and relative; "." is /course itself, for Exec only
 }
 
 // OpenBeneath opens the directory at the relative path below root, without

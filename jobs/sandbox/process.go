@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -18,7 +20,7 @@ import (
 var SealPy []byte
 
 // startStage starts this program again as a stage and hands it its
-// configuration. extra become the stage's descriptors from firstFD on.
+// configuration; it returns once the stage has become its program. extra become the stage's descriptors from firstFD on.
 func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os.File, extra []*os.File) (*exec.Cmd, error) {
 	c.RootDir = h.dir + "/root"
 	c.KeepProc = h.walls.Userns
@@ -26,15 +28,16 @@ func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os
 	if err != nil {
 		return nil, err
 	}
-	r, w, err := os.Pipe()
+	ours, theirs, err := socketpair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
 	}
-	defer w.Close()
+	link := os.NewFile(uintptr(ours), "stage")
+	defer link.Close()
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"prairielambda", stageArg}, Env: []string{}}
 	cmd.Dir = "/"
-	cmd.ExtraFiles = append([]*os.File{r}, extra...)
-	if stdio[0] != nil {
+	cmd.ExtraFiles = append([]*os.File{theirs}, extra...)
+	if stdio[0] != nil { // a nil *os.File in the interface would not mean /dev/null
 		cmd.Stdin = stdio[0]
 	}
 	if stdio[1] != nil {
@@ -47,14 +50,27 @@ func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os
 	attr.Cloneflags |= syscall.CLONE_NEWNS
 	cmd.SysProcAttr = attr
 	err = h.spawner.do(cmd.Start)
-	r.Close()
+	theirs.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start a sandbox stage: %w", err)
 	}
-	if _, err := w.Write(conf); err != nil {
+	// The stage's end of the link closes when it becomes the program; what it
+	// says before that is why it could not.
+	_, err = link.Write(conf)
+	var said []byte
+	if err == nil {
+		err = unix.Shutdown(ours, unix.SHUT_WR)
+	}
+	if err == nil {
+		said, err = io.ReadAll(io.LimitReader(link, 4<<10))
+	}
+	if err == nil && len(said) > 0 {
+		err = errors.New(string(said))
+	}
+	if err != nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		return nil, fmt.Errorf("configure a sandbox stage: %w", err)
+		return nil, fmt.Errorf("build a sandbox: %w", err)
 	}
 	return cmd, nil
 }

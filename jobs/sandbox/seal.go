@@ -97,6 +97,9 @@ func (s *seal) mount() error {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
+	if len(s.Targets) == 1 && s.Targets[0] == "." { // read-only since it was detached
+		return unix.MoveMount(firstFD+1+s.Attach, "", unix.AT_FDCWD, courseDir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	}
 	if err := unix.Mount("tmpfs", courseDir, "tmpfs", flags, "mode=0755,nr_inodes=1024,size=1m"); err != nil {
 		return fmt.Errorf("%s: %w", courseDir, err)
 	}

@@ -23,6 +23,7 @@ type stageConfig struct {
 	RootDir  string   `json:"root_dir"` // an empty directory to mount on
 	Argv     []string `json:"argv"`
 	Env      []string `json:"env"`
+	Dir      string   `json:"dir"` // working directory inside the root; "/" when empty
 	KeepProc bool     `json:"keep_proc"`
 	Seal     *seal    `json:"seal,omitempty"` // nil for a zygote, which seals its children
 }
@@ -36,21 +37,18 @@ func Stage() {
 	}
 	// Credentials, filters and namespaces belong to a thread; exec keeps this one's.
 	runtime.LockOSThread()
-	err := stage()
-	fmt.Fprintf(os.Stderr, "sandbox: %v\n", err)
-	os.Exit(stageFailed)
+	link := os.NewFile(3, "stage")
+	err := stage(link)
+	fmt.Fprint(link, err) // the worker reads it; see startStage
+	os.Exit(1)
 }
 
-// stageFailed is the exit code of a stage that could not build the sandbox.
-const stageFailed = 125
-
-func stage() error {
-	in := os.NewFile(3, "config")
-	b, err := io.ReadAll(in)
+func stage(link *os.File) error {
+	unix.CloseOnExec(3) // its end tells the worker that the program has started
+	b, err := io.ReadAll(link)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	in.Close()
 	var c stageConfig
 	if err := json.Unmarshal(b, &c); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -65,6 +63,11 @@ func stage() error {
 	} else {
 		if err := c.Seal.apply(); err != nil {
 			return fmt.Errorf("seal: %w", err)
+		}
+	}
+	if c.Dir != "" {
+		if err := unix.Chdir(c.Dir); err != nil {
+			return fmt.Errorf("enter %s: %w", c.Dir, err)
 		}
 	}
 	err = unix.Exec(c.Argv[0], c.Argv, c.Env)

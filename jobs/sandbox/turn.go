@@ -20,6 +20,8 @@ type Turn struct {
 	Stdout  []byte       // written since the turn before, bounded
 	Stderr  []byte
 	Wall    time.Duration
+	Exited  bool // the program ended by itself or by a signal; Status says how
+	Status  unix.WaitStatus
 }
 
 // Request frames a message for the program inside: a little-endian length of
@@ -51,9 +53,11 @@ func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
 		{Fd: int32(b.stdout), Events: unix.POLLIN},
 		{Fd: int32(b.stderr), Events: unix.POLLIN},
 	}
+	b.out = append(b.out, send...)
+	b.frame(&t) // what the last Turn read may hold this one's answer already
 	for t.Outcome == jobs.OK && t.Frame == nil {
 		fds[1].Events = unix.POLLIN
-		if len(send) > 0 {
+		if len(b.out) > 0 {
 			fds[1].Events |= unix.POLLOUT
 		}
 		left := time.Until(deadline)
@@ -67,12 +71,12 @@ func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
 			break
 		}
 		dead := fds[0].Revents != 0
-		if fds[1].Revents&unix.POLLOUT != 0 && len(send) > 0 {
-			n, err := unix.SendmsgN(b.conn, send, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		if fds[1].Revents&unix.POLLOUT != 0 && len(b.out) > 0 {
+			n, err := unix.SendmsgN(b.conn, b.out, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 			if err == nil {
-				send = send[n:]
+				b.out = b.out[n:]
 			} else if !errors.Is(err, unix.EAGAIN) {
-				send = nil // it closed its end; its end of life is seen below
+				b.out = nil // it closed its end; its end of life is seen below
 			}
 		}
 		eof := false
@@ -97,26 +101,32 @@ func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
 	return t
 }
 
+// Wait is a Turn with a program that speaks no frames: it ends with the program,
+// whose Outcome is then Killed and whose Status says how it ended.
+func (b *Box) Wait(ctx context.Context, wall time.Duration) Turn { return b.Turn(ctx, nil, wall) }
+
 func (t *Turn) end(o jobs.Outcome, msg string) {
 	t.Outcome, t.Message, t.Frame = o, msg, nil
 }
 
-// receive reads what the program sent and takes the first whole frame. It
-// reports whether the program closed its end.
+// frame takes the first whole frame out of what was read.
+func (b *Box) frame(t *Turn) {
+	if len(b.in) < 4 {
+		return
+	}
+	n := int64(binary.LittleEndian.Uint32(b.in))
+	if n > b.limits.Result {
+		t.end(jobs.OutputTooLarge, fmt.Sprintf("answered with more than its limit of %d bytes", b.limits.Result))
+	} else if int64(len(b.in)) >= 4+n {
+		t.Frame = append([]byte{}, b.in[4:4+n]...)
+		b.in = append(b.in[:0], b.in[4+n:]...)
+	}
+}
+
+// receive reads what the program sent, up to the first whole frame. It reports
+// whether the program closed its end.
 func (b *Box) receive(t *Turn, buf []byte) (eof bool) {
-	for t.Frame == nil {
-		if len(b.in) >= 4 {
-			n := int64(binary.LittleEndian.Uint32(b.in))
-			if n > b.limits.Result {
-				t.end(jobs.OutputTooLarge, fmt.Sprintf("answered with more than its limit of %d bytes", b.limits.Result))
-				return false
-			}
-			if int64(len(b.in)) >= 4+n {
-				t.Frame = append([]byte{}, b.in[4:4+n]...)
-				b.in = append(b.in[:0], b.in[4+n:]...)
-				return false
-			}
-		}
+	for t.Frame == nil && t.Outcome == jobs.OK && b.conn >= 0 {
 		n, err := unix.Read(b.conn, buf)
 		switch {
 		case errors.Is(err, unix.EINTR):
@@ -126,6 +136,7 @@ func (b *Box) receive(t *Turn, buf []byte) (eof bool) {
 			return true
 		default:
 			b.in = append(b.in, buf[:n]...)
+			b.frame(t)
 		}
 	}
 	return false
@@ -160,6 +171,7 @@ func (b *Box) fate(ctx context.Context, t *Turn) {
 		t.end(jobs.Killed, "closed its channel without an answer")
 		return
 	}
+	t.Exited, t.Status = true, b.status
 	cpu := time.Duration(b.usage.Utime.Nano() + b.usage.Stime.Nano())
 	switch {
 	case b.slot.cg.oomKilled():

@@ -1,0 +1,201 @@
+// Package pool answers invocations: each in a fresh sandbox, taken from warm
+// spares where there are any.
+//
+// It guarantees that a sandbox serves one invocation and is thrown away, that
+// the outcomes of course code are data in the Result, and that an error is
+// always ours (or says that the course or version is not there). It refuses
+// more work at once than it was configured for: callers wait, bounded by their
+// context.
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
+)
+
+// Config is a Pool's configuration. Host, Courses and Python are required.
+type Config struct {
+	Host    *sandbox.Host
+	Courses *Courses
+	Python  sandbox.ZygoteConfig
+	Program func(name string) (sandbox.Command, error) // root and environment of a runtime that starts programs
+
+	Default jobs.Limits // what an invocation without limits gets; see DefaultLimits
+	Max     jobs.Limits // what an invocation can ask for at most; Default where zero
+	Running int         // invocations at once; 4 for each core when 0
+	Spares  int         // warm sandboxes kept at most; half the Host's slots when 0
+	Log     zerolog.Logger
+}
+
+// DefaultLimits are PrairieLearn's, and what it leaves open.
+var DefaultLimits = jobs.Limits{
+	Wall: 10 * time.Second, CPU: 10 * time.Second, Memory: 512 << 20, Processes: 64,
+	Output: 256 << 10, Result: 16 << 20, Files: 64 << 20,
+}
+
+// Pool is safe for concurrent use.
+type Pool struct {
+	cfg     Config
+	running chan struct{}
+	python  *keeper
+	tender  *tender
+}
+
+// New starts the runtime's zygote and keeps spares from then on, until Close.
+func New(ctx context.Context, cfg Config) (*Pool, error) {
+	total, _, _ := cfg.Host.Slots()
+	if cfg.Running == 0 {
+		cfg.Running = min(4*runtime.GOMAXPROCS(0), max(total/2, 1))
+	}
+	if cfg.Spares == 0 {
+		cfg.Spares = total / 2
+	}
+	cfg.Spares = min(cfg.Spares, total-cfg.Running) // a running call never waits for a spare's slot
+	cfg.Default = fill(cfg.Default, DefaultLimits)
+	cfg.Max = fill(cfg.Max, cfg.Default)
+	p := &Pool{cfg: cfg, running: make(chan struct{}, cfg.Running)}
+	var err error
+	if p.python, err = newKeeper(ctx, cfg.Host, cfg.Python, cfg.Log); err != nil {
+		return nil, err
+	}
+	p.tender = newTender(p, max(cfg.Spares, 0))
+	return p, nil
+}
+
+// Close ends the spares and the zygote. The caller has seen its last Do return.
+func (p *Pool) Close() {
+	p.tender.close()
+	p.python.close()
+}
+
+// Busy is how many invocations run now, of how many at most.
+func (p *Pool) Busy() (now, most int) { return len(p.running), cap(p.running) }
+
+// Do runs one invocation. The error is a *jobs.Error where the course or version
+// is missing or the invocation is malformed, and otherwise means that we failed.
+func (p *Pool) Do(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, error) {
+	if err := check(inv); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	select {
+	case p.running <- struct{}{}:
+		defer func() { <-p.running }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
+	}
+	v, err := p.cfg.Courses.hold(inv.Course, inv.Version)
+	if err != nil {
+		return nil, err
+	}
+	defer p.cfg.Courses.release(v)
+	res := &jobs.Result{
+		ID: inv.ID, Version: v.name, Data: inv.Data, Tier: string(p.cfg.Host.Tier()),
+		Phases: jobs.Phases{Queue: time.Since(start)},
+	}
+	groups, err := v.groups(inv)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range groups {
+		if ended(inv, res) {
+			break
+		}
+		if err := p.session(ctx, v, inv, g, res); err != nil {
+			return nil, err
+		}
+	}
+	for len(res.Calls) < len(inv.Calls) {
+		res.Calls = append(res.Calls, jobs.CallResult{Outcome: jobs.SessionLost, Message: "an earlier call ended the session"})
+	}
+	return res, nil
+}
+
+// ended reports whether the last call so far was the session's last.
+func ended(inv *jobs.Invocation, res *jobs.Result) bool {
+	if len(res.Calls) == 0 {
+		return false
+	}
+	switch res.Calls[len(res.Calls)-1].Outcome {
+	case jobs.OK:
+		return false
+	case jobs.QuestionError, jobs.Missing:
+		return inv.StopOnError
+	}
+	return true // it took the sandbox with it
+}
+
+// limits are what an invocation gets: what it asks for, within what is allowed.
+func (p *Pool) limits(ask jobs.Limits) jobs.Limits {
+	l, m := fill(ask, p.cfg.Default), p.cfg.Max
+	return jobs.Limits{
+		Wall: min(l.Wall, m.Wall), CPU: min(l.CPU, m.CPU), Memory: min(l.Memory, m.Memory),
+		Processes: min(l.Processes, m.Processes), Output: min(l.Output, m.Output),
+		Result: min(l.Result, m.Result), Files: min(l.Files, m.Files),
+	}
+}
+
+func fill(l, def jobs.Limits) jobs.Limits {
+	or(&l.Wall, def.Wall)
+	or(&l.CPU, def.CPU)
+	or(&l.Memory, def.Memory)
+	or(&l.Processes, def.Processes)
+	or(&l.Output, def.Output)
+	or(&l.Result, def.Result)
+	or(&l.Files, def.Files)
+	return l
+}
+
+func or[T int | int64 | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(min(s, math.MaxInt64/2/float64(time.Second)) * float64(time.Second))
+}
+
+// check refuses what no sandbox need be asked.
+func check(inv *jobs.Invocation) error {
+	bad := func(format string, args ...any) error {
+		return &jobs.Error{Code: "bad_request", Message: fmt.Sprintf(format, args...)}
+	}
+	if len(inv.Calls) == 0 {
+		return bad("the invocation has no calls")
+	}
+	if !json.Valid(inv.Data) {
+		return bad("data is not JSON")
+	}
+	for i, c := range inv.Calls {
+		switch c.Type {
+		case jobs.Question, jobs.Phase:
+			if c.Name == "" && inv.Question == "" {
+				return bad("call %d names no question", i)
+			}
+		case jobs.Element:
+			if c.Name == "" {
+				return bad("call %d names no element", i)
+			}
+		default:
+			return bad("call %d has type %q; use question, element or phase", i, c.Type)
+		}
+		if c.Method == "" {
+			return bad("call %d has no method", i)
+		}
+	}
+	return nil
+}
+
+// errProtocol is a sandbox that did not get ready: our fault, not the course's.
+var errProtocol = errors.New("the sandbox did not get ready")

@@ -1,0 +1,170 @@
+package pool
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
+)
+
+// group is a run of an invocation's calls that one sandbox answers.
+type group struct {
+	lambda      *lambda // nil: the Python runtime
+	first, last int     // calls [first, last)
+}
+
+// groups splits an invocation where the lambda changes: usually not at all. The
+// nearest lambda.json wins: question or element, then course.
+func (v *version) groups(inv *jobs.Invocation) ([]group, error) {
+	var gs []group
+	for i, c := range inv.Calls {
+		l, err := v.lambdaOf(inv, c)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(gs); n > 0 && sameLambda(gs[n-1].lambda, l) {
+			gs[n-1].last = i + 1
+			continue
+		}
+		gs = append(gs, group{l, i, i + 1})
+	}
+	return gs, nil
+}
+
+func (v *version) lambdaOf(inv *jobs.Invocation, c jobs.Call) (*lambda, error) {
+	dir, name := "questions/", c.Name
+	if c.Type == jobs.Element {
+		dir = "elements/"
+	} else if name == "" {
+		name = inv.Question
+	}
+	if !ValidName(name) {
+		return v.lambda, nil
+	}
+	l, err := readLambda(v.dir, dir+name)
+	if err != nil || l != nil {
+		return l, err
+	}
+	return v.lambda, nil
+}
+
+func sameLambda(a, b *lambda) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.dir == b.dir
+}
+
+// session runs one group's calls in one sandbox and appends their results.
+func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g group, res *jobs.Result) error {
+	own, err := v.own(inv)
+	if err != nil {
+		return err
+	}
+	defer closeMounts(own)
+	limits := p.limits(inv.Limits)
+	if g.lambda != nil {
+		return p.serverSession(ctx, v, inv, g, own, limits, res)
+	}
+	claim := time.Now()
+	box, fresh, err := p.claim(ctx, v, own, limits)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		collect := time.Now()
+		add(&res.Usage, box.Close())
+		res.Phases.Collect += time.Since(collect)
+	}()
+	res.Phases.Claim += time.Since(claim)
+	run := time.Now()
+	defer func() { res.Phases.Run += time.Since(run) }()
+	msg, err := json.Marshal(sessionRequest{
+		Session: sessionConfig{
+			Course: "/course", Question: inv.Question, CourseInstance: inv.CourseInstance, Assessment: inv.Assessment,
+			MaxResult: limits.Result,
+		},
+		Calls: inv.Calls[g.first:g.last], Data: res.Data, StopOnError: inv.StopOnError,
+		Rlimits: map[string]int64{"CPU": int64((limits.CPU + time.Second - 1) / time.Second)},
+	})
+	if err != nil {
+		return fmt.Errorf("encode the call: %w", err)
+	}
+	send := sandbox.Request(msg)
+	if fresh { // its first frame says that sealing is done; the request may wait in the socket
+		if t := box.Turn(ctx, send, readyWithin); t.Outcome != jobs.OK {
+			return notReady(ctx, t)
+		}
+		send = nil
+	}
+	for i := g.first; i < g.last; i++ {
+		t := box.Turn(ctx, send, limits.Wall)
+		send = nil
+		if err := context.Cause(ctx); err != nil {
+			return fmt.Errorf("the call was given up: %w", err)
+		}
+		r := callResult(t)
+		if r.Outcome == jobs.OK && len(r.Data) > 0 {
+			res.Data = r.Data
+		}
+		res.Calls = append(res.Calls, r)
+		if t.Outcome != jobs.OK || r.Outcome != jobs.OK && inv.StopOnError {
+			return nil // Do calls the rest lost
+		}
+	}
+	return nil
+}
+
+// readyWithin bounds the sealing of a sandbox, which is our own work.
+const readyWithin = 10 * time.Second
+
+func notReady(ctx context.Context, t sandbox.Turn) error {
+	if err := context.Cause(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	return fmt.Errorf("%w: %s; it wrote: %q", errProtocol, t.Message, t.Stderr)
+}
+
+// sessionRequest is what the zygote's child reads; see zygote.py.
+type sessionRequest struct {
+	Session     sessionConfig    `json:"session"`
+	Calls       []jobs.Call      `json:"calls"`
+	Data        json.RawMessage  `json:"data"`
+	StopOnError bool             `json:"stop_on_error,omitempty"`
+	Rlimits     map[string]int64 `json:"rlimits,omitempty"`
+}
+
+type sessionConfig struct {
+	Course         string `json:"course"`
+	Question       string `json:"question,omitempty"`
+	CourseInstance string `json:"course_instance,omitempty"`
+	Assessment     string `json:"assessment,omitempty"`
+	MaxResult      int64  `json:"max_result"`
+}
+
+// callResult reads a frame as far as it can be trusted: what is inside can lie
+// about its own result and about nothing else.
+func callResult(t sandbox.Turn) jobs.CallResult {
+	r := jobs.CallResult{Outcome: t.Outcome, Message: t.Message}
+	if t.Outcome == jobs.OK {
+		var inside jobs.CallResult
+		err := json.Unmarshal(t.Frame, &inside)
+		switch {
+		case err != nil:
+			r = jobs.CallResult{Outcome: jobs.Killed, Message: "answered with something that is not a result"}
+		case inside.Outcome == jobs.OK, inside.Outcome == jobs.QuestionError, inside.Outcome == jobs.Missing:
+			r = inside
+		default:
+			r = jobs.CallResult{Outcome: jobs.Killed, Message: fmt.Sprintf("answered with an outcome of its own, %q", inside.Outcome)}
+		}
+	}
+	r.Output = string(t.Stdout) + string(t.Stderr)
+	r.Wall = t.Wall
+	return r
+}
+
+func add(to *jobs.Usage, u jobs.Usage) {
+	to.Wall += u.Wall
+	to.CPU += u.CPU
+	to.Memory = max(to.Memory, u.Memory)
+}

@@ -1,0 +1,252 @@
+package pool
+
+import (
+	"context"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
+)
+
+// spare is a sealed, warmed sandbox of one course version that waits for its
+// one call.
+type spare struct {
+	box   *sandbox.Box
+	lease *version // held for as long as the spare lives
+}
+
+// shelf holds the spares of one course version.
+type shelf struct {
+	spares []spare
+	rate   float64 // calls a second, decaying
+	last   time.Time
+}
+
+// tender is the one goroutine that owns all shelves. It makes spares one at a
+// time, so that refilling never takes more than one core from calls.
+type tender struct {
+	pool   *Pool
+	most   int
+	take   chan takeRequest
+	made   chan madeSpare
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+type takeRequest struct {
+	v     *version
+	reply chan *sandbox.Box
+}
+
+type madeSpare struct {
+	key string
+	s   spare
+	err error
+}
+
+// A shelf's spares: enough for what arrives while one is being made, with room
+// for a burst; a version that nobody called for a while has none.
+const (
+	sparesPerShelf = 8
+	refillTime     = 0.02 // seconds to make one, generously
+	idleShelf      = 2 * time.Minute
+	rateWindow     = 5.0 // seconds
+)
+
+func newTender(p *Pool, most int) *tender {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := &tender{
+		pool: p, most: most, take: make(chan takeRequest), made: make(chan madeSpare), cancel: cancel, done: make(chan struct{}),
+	}
+	go t.run(ctx)
+	return t
+}
+
+func (t *tender) close() {
+	t.cancel()
+	<-t.done
+}
+
+// claim takes a spare of v, or nil when there is none.
+func (t *tender) claim(v *version) *sandbox.Box {
+	r := takeRequest{v, make(chan *sandbox.Box, 1)}
+	select {
+	case t.take <- r:
+		return <-r.reply
+	case <-t.done:
+		return nil
+	}
+}
+
+func (t *tender) run(ctx context.Context) {
+	defer close(t.done)
+	shelves := map[string]*shelf{}
+	total, making := 0, ""
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		if making == "" {
+			if key := poorest(shelves); key != "" {
+				if total >= t.most {
+					total -= t.yield(shelves, shelves[key].last)
+				}
+				if total < t.most {
+					making = key
+					go t.make(ctx, key)
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			if making != "" {
+				if m := <-t.made; m.err == nil {
+					t.drop(m.s)
+				}
+			}
+			for _, s := range shelves {
+				for _, sp := range s.spares {
+					t.drop(sp)
+				}
+			}
+			return
+		case r := <-t.take:
+			s := shelves[r.v.key()]
+			if s == nil {
+				s = &shelf{}
+				shelves[r.v.key()] = s
+			}
+			s.arrived(time.Now())
+			if n := len(s.spares); n > 0 { // last in, first out: its pages are the warmest
+				sp := s.spares[n-1]
+				s.spares = s.spares[:n-1]
+				total--
+				t.pool.cfg.Courses.release(sp.lease)
+				r.reply <- sp.box
+				continue
+			}
+			r.reply <- nil
+		case m := <-t.made:
+			making = ""
+			if m.err != nil {
+				t.pool.cfg.Log.Warn().Err(m.err).Str("version", m.key).Msg("cannot make a spare")
+				delete(shelves, m.key) // its next call asks again
+				continue
+			}
+			s := shelves[m.key]
+			if s == nil {
+				t.drop(m.s)
+				continue
+			}
+			s.spares = append(s.spares, m.s)
+			total++
+		case now := <-tick.C:
+			for key, s := range shelves {
+				if now.Sub(s.last) > idleShelf {
+					for _, sp := range s.spares {
+						t.drop(sp)
+					}
+					total -= len(s.spares)
+					delete(shelves, key)
+				}
+			}
+		}
+	}
+}
+
+// arrived counts a call.
+func (s *shelf) arrived(now time.Time) {
+	s.rate = s.rate*math.Exp(-now.Sub(s.last).Seconds()/rateWindow) + 1/rateWindow
+	s.last = now
+}
+
+func (s *shelf) want() int {
+	return min(sparesPerShelf, 1+int(math.Ceil(2*s.rate*refillTime)))
+}
+
+// poorest names the shelf that lacks most, among equals the most recently used.
+func poorest(shelves map[string]*shelf) string {
+	best, lack := "", 0
+	for key, s := range shelves {
+		d := s.want() - len(s.spares)
+		if d > lack || d == lack && d > 0 && s.last.After(shelves[best].last) {
+			best, lack = key, d
+		}
+	}
+	return best
+}
+
+// yield drops one spare of the shelf that was idle longest, if it has been for
+// longer than the one in need; it returns how many it dropped.
+func (t *tender) yield(shelves map[string]*shelf, need time.Time) int {
+	var idle *shelf
+	for _, s := range shelves {
+		if len(s.spares) > 0 && (idle == nil || s.last.Before(idle.last)) {
+			idle = s
+		}
+	}
+	if idle == nil || !idle.last.Before(need) {
+		return 0
+	}
+	n := len(idle.spares) - 1
+	t.drop(idle.spares[n])
+	idle.spares = idle.spares[:n]
+	return 1
+}
+
+// make makes one spare: forked, sealed, the version's shared directories mounted,
+// warmed by our own work. It runs no course code.
+func (t *tender) make(ctx context.Context, key string) {
+	m := madeSpare{key: key}
+	defer func() { t.made <- m }()
+	course, name, _ := strings.Cut(key, "/")
+	v, err := t.pool.cfg.Courses.hold(course, name)
+	if err != nil {
+		m.err = err
+		return
+	}
+	m.s, m.err = t.pool.makeSpare(ctx, v)
+	if m.err != nil {
+		t.pool.cfg.Courses.release(v)
+	}
+}
+
+func (p *Pool) makeSpare(ctx context.Context, v *version) (spare, error) {
+	box, err := p.python.spawn(ctx, sandbox.Spec{Limits: p.cfg.Default, Mounts: v.shared, Hello: []byte(`{"warm":true}`)})
+	if err != nil {
+		return spare{}, err
+	}
+	if turn := box.Turn(ctx, nil, readyWithin); turn.Outcome != jobs.OK {
+		box.Close()
+		return spare{}, notReady(ctx, turn)
+	}
+	return spare{box, v}, nil
+}
+
+func (t *tender) drop(s spare) {
+	s.box.Close()
+	t.pool.cfg.Courses.release(s.lease)
+}
+
+// claim gets a sandbox with what one session sees: a spare that is given the
+// session's own directories late, or a new one. fresh means that its first
+// frame, the one that says ready, is still to come.
+func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
+	if spareFits(limits, p.cfg.Default) {
+		if box := p.tender.claim(v); box != nil {
+			if err := box.Mount(ctx, own); err == nil {
+				box.Restart(limits)
+				return box, false, nil
+			}
+			box.Close() // it died, or could not be given its question: a new one can
+		}
+	}
+	box, err = p.python.spawn(ctx, sandbox.Spec{Limits: limits, Mounts: append(append([]sandbox.Mount{}, v.shared...), own...)})
+	return box, true, err
+}
+
+// spareFits: limits that were fixed when a spare was made cannot be changed by a claim.
+func spareFits(l, made jobs.Limits) bool {
+	return l.Memory == made.Memory && l.Processes == made.Processes && l.Files == made.Files && l.CPU <= made.CPU
+}

@@ -1,0 +1,101 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Command is a program to run sealed in a root of its own.
+type Command struct {
+	Root Root
+	Argv []string // Argv[0] is a path inside the root
+	Env  []string // the whole environment
+	Dir  string   // working directory inside the root
+}
+
+// Exec starts a program in a fresh sandbox, with the same walls as a zygote's
+// child. Its standard input is empty. Wait collects its output and its end.
+func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
+	b, ends, err := h.newBox(ctx, spec.Limits)
+	if err != nil {
+		return nil, err
+	}
+	defer ends.close()
+	unix.Close(b.conn) // a program of its own kind speaks no frames
+	b.conn = -1
+	mounts, targets, err := detachAll(spec.Mounts)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	defer closeAll(mounts)
+	s := &seal{
+		walls: h.walls, UID: b.slot.uid, Files: spec.Limits.Files, CPU: cpuSeconds(spec.Limits.CPU), Targets: targets,
+	}
+	var pidfd int
+	attr := &syscall.SysProcAttr{
+		Setsid: true, PidFD: &pidfd,
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+	}
+	files := []*os.File{b.slot.net}
+	if cg := b.slot.cg; cg != nil {
+		s.Attach, files = len(cg.attach), append(files, cg.attach...)
+		if cg.into != nil {
+			attr.UseCgroupFD, attr.CgroupFD = true, int(cg.into.Fd())
+		}
+	} else {
+		// The one user of this tier counts every process of the author's in this
+		// namespace, so that the bound is loose.
+		s.NProc = uint64(spec.Limits.Processes) + 512
+	}
+	cmd, err := h.startStage(stageConfig{Root: c.Root, Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, attr,
+		[3]*os.File{nil, ends.stdout, ends.stderr}, append(files, mounts...))
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	// From here on the Box is the one that waits for the process.
+	b.pid, b.pidfd = cmd.Process.Pid, os.NewFile(uintptr(pidfd), "pidfd")
+	_ = cmd.Process.Release()
+	return b, nil
+}
+
+// Dial connects to a unix socket that a program inside listens on; path is as
+// the program sees it. The error is ErrNotListening while nothing does.
+func (b *Box) Dial(path string) (net.Conn, error) {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", b.pid))
+	if err != nil {
+		return nil, fmt.Errorf("open the sandbox's mounts: %w", err)
+	}
+	defer ns.Close()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close()
+	// The path is resolved inside the sandbox, where a link leads nowhere else.
+	err = b.host.mounter.do(func() (err error) {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("enter the sandbox's mounts: %w", err)
+		}
+		defer func() { err = errors.Join(err, b.host.comeBack()) }()
+		return unix.Connect(fd, &unix.SockaddrUnix{Name: path})
+	})
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.EAGAIN):
+		return nil, ErrNotListening
+	case err != nil:
+		return nil, fmt.Errorf("connect to %s inside: %w", path, err)
+	}
+	return net.FileConn(f)
+}
+
+// ErrNotListening means that no program inside accepts connections there (yet).
+var ErrNotListening = errors.New("nothing listens inside the sandbox")
