@@ -3,6 +3,7 @@ package chunkfs
 import (
 	"context"
 	"errors"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -23,7 +24,7 @@ func (f *FS) lookupCourse(ctx context.Context, name string, out *fuse.EntryOut) 
 	if name == statusDirName {
 		out.NodeId = statusDirNode
 		out.SetEntryTimeout(forever)
-		f.dirAttr(out.NodeId, time.Now(), &out.Attr)
+		f.dirAttr(out.NodeId, f.started, &out.Attr)
 		return fuse.OK
 	}
 	if head.CheckCourse(name) != nil {
@@ -41,7 +42,7 @@ func (f *FS) lookupCourse(ctx context.Context, name string, out *fuse.EntryOut) 
 	}
 	out.NodeId = placeNode(slot, 0)
 	out.SetEntryTimeout(forever)
-	f.dirAttr(out.NodeId, time.Now(), &out.Attr) // attributes for no time: listings change
+	f.dirAttr(out.NodeId, f.listedAt(ctx, out.NodeId), &out.Attr) // attributes for no time: listings change
 	return fuse.OK
 }
 
@@ -79,41 +80,70 @@ func (f *FS) linkAttr(id uint64, sl slot, a *fuse.Attr) {
 	f.attr(id, syscall.S_IFLNK|0o777, int64(len(sl.version)), manifest.ModTime(sl.manifest), a)
 }
 
-// listings keep the names of a changing directory from the first to the last
-// READDIR of a reader, so that none is given twice or left out.
+// listings are the names last seen in directories that change. A reader is
+// given one list from its first to its last READDIR, so that no name comes twice
+// or is left out. The kernel keeps listings too, and forgets them when a
+// directory's mtime moves; so the mtime is the moment at which a change was seen.
 type listings struct {
 	mu    sync.Mutex // guards lists
 	lists map[uint64]listing
 }
 
 type listing struct {
-	at      time.Time
+	at      time.Time // when the store was asked
+	changed time.Time // when it first answered so
 	entries []fuse.DirEntry
 }
 
-const listingAge = 30 * time.Second
+func (ls *listings) get(id uint64) (l listing, ok bool) {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	l, ok = ls.lists[id]
+	return l, ok
+}
 
-func (f *FS) list(ctx context.Context, id uint64, offset uint64) ([]fuse.DirEntry, error) {
-	ls := &f.listings
-	if offset > 0 {
-		ls.mu.Lock()
-		l, ok := ls.lists[id]
-		ls.mu.Unlock()
-		if ok && time.Since(l.at) < listingAge {
-			return l.entries, nil
-		}
+func (ls *listings) put(id uint64, entries []fuse.DirEntry) listing {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	if ls.lists == nil {
+		ls.lists = make(map[uint64]listing)
+	}
+	now := time.Now()
+	l := listing{at: now, changed: now, entries: entries}
+	if old, ok := ls.lists[id]; ok && slices.Equal(old.entries, entries) {
+		l.changed = old.changed
+	}
+	ls.lists[id] = l
+	return l
+}
+
+// list returns the names in id, asked for at most HeadTTL ago, or earlier for a
+// reader that is past the first.
+func (f *FS) list(ctx context.Context, id uint64, offset uint64) (listing, error) {
+	l, ok := f.listings.get(id)
+	if ok && (offset > 0 || time.Since(l.at) < f.cfg.HeadTTL) {
+		return l, nil
 	}
 	entries, err := f.listFresh(ctx, id)
 	if err != nil {
-		return nil, err
+		return listing{}, err
 	}
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
-	if ls.lists == nil || len(ls.lists) > 1000 {
-		ls.lists = make(map[uint64]listing)
+	return f.listings.put(id, entries), nil
+}
+
+// listedAt is the mtime of a directory that changes. One that was never listed
+// needs no question to the store: nobody has a listing of it.
+func (f *FS) listedAt(ctx context.Context, id uint64) time.Time {
+	l, ok := f.listings.get(id)
+	if !ok {
+		return f.started
 	}
-	ls.lists[id] = listing{time.Now(), entries}
-	return entries, nil
+	ctx, cancel := context.WithTimeout(ctx, f.cfg.Deadline/5)
+	defer cancel()
+	if fresh, err := f.list(ctx, id, 0); err == nil {
+		l = fresh
+	}
+	return l.changed
 }
 
 func (f *FS) listFresh(ctx context.Context, id uint64) (entries []fuse.DirEntry, err error) {

@@ -3,7 +3,6 @@ package chunkfs
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/prairielambda/prairielambda/internal/head"
@@ -89,8 +88,11 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	defer cancel()
 	id := in.NodeId
 	switch {
-	case id == rootNode || id == statusDirNode:
-		f.dirAttr(id, time.Now(), &out.Attr)
+	case id == statusDirNode:
+		f.dirAttr(id, f.started, &out.Attr)
+		return fuse.OK
+	case id == rootNode:
+		f.dirAttr(id, f.listedAt(ctx, id), &out.Attr)
 		return fuse.OK
 	case id&tagMask == tagStatus:
 		return f.statusAttr(id, out)
@@ -99,7 +101,7 @@ func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 		sl, ok := f.state.slot(slot)
 		switch {
 		case ok && sl.version == "":
-			f.dirAttr(id, time.Now(), &out.Attr)
+			f.dirAttr(id, f.listedAt(ctx, id), &out.Attr)
 			return fuse.OK
 		case ok && entry == linkEntry:
 			out.SetTimeout(forever)

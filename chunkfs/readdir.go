@@ -73,15 +73,15 @@ func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.St
 // readChanging lists courses, versions or status files. It gives no attributes
 // (node 0): whoever wants them looks up, and so hears of failures.
 func (f *FS) readChanging(ctx context.Context, in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.Status {
-	entries, err := f.list(ctx, in.NodeId, in.Offset)
+	l, err := f.list(ctx, in.NodeId, in.Offset)
 	if err != nil {
 		return f.errno("readdir", err)
 	}
 	if !addDots(out, in.Offset, in.NodeId, rootNode, plus) {
 		return fuse.OK
 	}
-	for k := max(in.Offset, 2) - 2; k < uint64(len(entries)); k++ {
-		de := entries[k]
+	for k := max(in.Offset, 2) - 2; k < uint64(len(l.entries)); k++ {
+		de := l.entries[k]
 		de.Off = k + 3
 		if !addBare(out, de, plus) {
 			break
