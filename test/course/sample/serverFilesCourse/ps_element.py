@@ -55,6 +55,20 @@ def submitted(data, name):
     return data.get("submitted_answers", {}).get(name)
 
 
+def given(data, name):
+    """What there is to parse, as text; an answer of 0 is an answer."""
+    value = submitted(data, name)
+    return "" if value is None else str(value).strip()
+
+
+def claim(data, name):
+    """In prepare: two inputs of one name would overwrite each other."""
+    names = data.setdefault("answers_names", {})
+    if name in names:
+        raise ValueError(f'two inputs have answers-name="{name}"')
+    names[name] = True
+
+
 def refuse(data, name, why):
     """A format error: the student can correct it, and nothing is graded."""
     data.setdefault("format_errors", {})[name] = why

@@ -6,7 +6,7 @@ import ps_element as ps
 def prepare(element_html, element_index, data):
     if element_index is not None and not isinstance(element_index, int):
         raise TypeError(f"element_index is {element_index!r}")
-    ps.text(ps.parse(element_html), "answers-name")
+    ps.claim(data, ps.text(ps.parse(element_html), "answers-name"))
 
 
 def render(element_html, element_index, data):
@@ -25,7 +25,7 @@ def render(element_html, element_index, data):
 
 def parse(element_html, element_index, data):
     name = ps.text(ps.parse(element_html), "answers-name")
-    text = str(data["submitted_answers"].get(name) or "").strip()
+    text = ps.given(data, name)
     if not text.isdecimal():
         return ps.refuse(data, name, "Count: the answer is a whole number.")
     data["submitted_answers"][name] = int(text)

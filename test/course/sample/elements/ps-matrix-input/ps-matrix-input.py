@@ -7,8 +7,9 @@ import ps_element as ps
 
 
 def prepare(element_html, data):
-    element = ps.parse(element_html)
-    wanted = data["correct_answers"].get(ps.text(element, "answers-name"))
+    name = ps.text(ps.parse(element_html), "answers-name")
+    ps.claim(data, name)
+    wanted = data["correct_answers"].get(name)
     if wanted is not None and np.array(wanted, dtype=float).ndim != 2:
         raise ValueError("<ps-matrix-input>: the correct answer is not a matrix")
 
@@ -28,7 +29,7 @@ def render(element_html, data):
 def parse(element_html, data):
     name = ps.text(ps.parse(element_html), "answers-name")
     try:
-        data["submitted_answers"][name] = _read(str(data["submitted_answers"].get(name) or ""))
+        data["submitted_answers"][name] = _read(ps.given(data, name))
     except ValueError as error:
         ps.refuse(data, name, str(error))
 

@@ -14,6 +14,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 def prepare(element_html, data):
     element = ps.parse(element_html)
     name = ps.text(element, "answers-name")
+    ps.claim(data, name)
     answers = [(ps.inner(child), ps.flag(child, "correct")) for child in element if child.tag == "ps-answer"]
     if not 2 <= len(answers) <= len(LETTERS):
         raise ValueError(f'<ps-multiple-choice answers-name="{name}">: it needs 2 to {len(LETTERS)} answers')

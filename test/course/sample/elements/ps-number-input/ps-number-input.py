@@ -9,6 +9,7 @@ from prairie import grading
 def prepare(element_html, data):
     element = ps.parse(element_html)
     name = ps.text(element, "answers-name")
+    ps.claim(data, name)
     ps.number(element, "rtol", 1e-2)
     ps.number(element, "atol", 1e-8)
     if element.get("correct-answer") is not None:
@@ -32,7 +33,7 @@ def render(element_html, data):
 def parse(element_html, data):
     element = ps.parse(element_html)
     name = ps.text(element, "answers-name")
-    text = str(data["submitted_answers"].get(name) or "").strip().replace("−", "-")
+    text = ps.given(data, name).replace("−", "-")
     if not text:
         return ps.refuse(data, name, "There is no answer.")
     try:
@@ -64,5 +65,5 @@ def test(element_html, data):
         data,
         name,
         ps.number(element, "weight", 1),
-        {"correct": str(wanted), "incorrect": str(wanted * 1.7 + 5), "invalid": "a dozen"},
+        {"correct": str(wanted), "incorrect": str(wanted + max(5, abs(wanted))), "invalid": "a dozen"},
     )

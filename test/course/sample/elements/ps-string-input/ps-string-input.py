@@ -6,6 +6,7 @@ import ps_element as ps
 def prepare(element_html, data):
     element = ps.parse(element_html)
     name = ps.text(element, "answers-name")
+    ps.claim(data, name)
     if element.get("correct-answer") is not None:
         data["correct_answers"][name] = ps.text(element, "correct-answer")
 
@@ -24,7 +25,7 @@ def render(element_html, data):
 
 def parse(element_html, data):
     name = ps.text(ps.parse(element_html), "answers-name")
-    text = str(data["submitted_answers"].get(name) or "").strip()
+    text = ps.given(data, name)
     if not text:
         return ps.refuse(data, name, "There is no answer.")
     data["submitted_answers"][name] = text

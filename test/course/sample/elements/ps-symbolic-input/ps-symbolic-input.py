@@ -7,6 +7,7 @@ from prairie import expressions
 def prepare(element_html, data):
     element = ps.parse(element_html)
     name = ps.text(element, "answers-name")
+    ps.claim(data, name)
     if element.get("correct-answer") is not None:
         data["correct_answers"][name] = ps.text(element, "correct-answer")
     if name in data["correct_answers"]:
@@ -29,7 +30,7 @@ def parse(element_html, data):
     element = ps.parse(element_html)
     name = ps.text(element, "answers-name")
     try:
-        value = expressions.read(str(data["submitted_answers"].get(name) or ""), _variables(element))
+        value = expressions.read(ps.given(data, name), _variables(element))
     except expressions.ExpressionError as error:
         return ps.refuse(data, name, str(error))
     data["submitted_answers"][name] = expressions.show(value)

@@ -1,0 +1,6 @@
+"""Burns CPU without end."""
+
+
+def generate(data):
+    while True:
+        pass

@@ -1,0 +1,2 @@
+def sum_even(n):
+    """The sum of the even numbers up to n."""
