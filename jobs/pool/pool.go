@@ -199,3 +199,6 @@ func check(inv *jobs.Invocation) error {
 
 // errProtocol is a sandbox that did not get ready: our fault, not the course's.
 var errProtocol = errors.New("the sandbox did not get ready")
+
+// Slots says how the Host's sandbox slots are used; see sandbox.Host.Slots.
+func (p *Pool) Slots() (total, free, quarantined int) { return p.cfg.Host.Slots() }

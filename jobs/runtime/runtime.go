@@ -4,9 +4,15 @@
 package runtime
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+
+	"github.com/zeebo/blake3"
 
 	"github.com/prairielambda/prairielambda/jobs/runtime/python"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
@@ -55,3 +61,30 @@ func Program(name string) (sandbox.Command, error) {
 }
 
 var known = map[string]bool{"bash": true, "go": true, "java": true, "node": true, "php": true, "python": true, "ruby": true}
+
+// Describe asks the interpreter at path for its version, and digests what
+// decides a result besides course and input: the interpreter, its libraries'
+// places and times, and our own programs.
+func Describe(path string) (version, digest string, err error) {
+	const ask = `import sys, os
+print("%d.%d" % sys.version_info[:2])
+print(sys.version)
+for p in sorted(set(sys.path)):
+    if os.path.isdir(p):
+        for name in sorted(os.listdir(p)):
+            st = os.stat(os.path.join(p, name), follow_symlinks=False)
+            print(p, name, st.st_size, int(st.st_mtime))`
+	out, err := exec.Command(path, "-I", "-c", ask).Output()
+	if err != nil {
+		return "", "", fmt.Errorf("ask %s for its version: %w", path, err)
+	}
+	version, _, _ = strings.Cut(string(out), "\n")
+	h := blake3.New()
+	_, _ = h.Write(out)
+	files := python.Files()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		_, _ = h.WriteString(name)
+		_, _ = h.Write(files[name])
+	}
+	return version, hex.EncodeToString(h.Sum(nil)), nil
+}
