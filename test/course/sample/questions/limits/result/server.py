@@ -1,6 +1,6 @@
-"""A result of 1 GiB."""
+"""A result of 64 MiB."""
 
 
 def generate(data):
-    data["params"]["large"] = "x" * (1 << 30)
-    data["params"]["survived"] = "answered a gigabyte"
+    data["params"]["large"] = "x" * (64 << 20)
+    data["params"]["survived"] = "answered 64 MiB"
