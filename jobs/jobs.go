@@ -107,7 +107,7 @@ type CallResult struct {
 	Traceback string          `json:"traceback,omitempty"` // of the course's code
 	Data      json.RawMessage `json:"data,omitempty"`
 	HTML      *string         `json:"html,omitempty"`
-	File      []byte          `json:"file,omitempty"` // base64 in JSON; empty, not nil, for an empty file
+	File      []byte          `json:"file,omitzero"` // base64 in JSON; empty, not nil, for an empty file
 	Output    string          `json:"output,omitempty"`
 	Wall      time.Duration   `json:"wall"` // nanoseconds inside the sandbox
 
