@@ -1,0 +1,94 @@
+// Package arch keeps the directions in which our packages may import each other.
+//
+// The table below is the whole truth: a package that it does not name, an
+// import that it does not allow, or a library outside its one package fails the
+// test. Imports are read with go/parser, from source: `go list` would be cached
+// past a change.
+package arch
+
+// module is the prefix of our own import paths.
+const module = "github.com/prairielambda/prairielambda/"
+
+// allowed names every package, and for each our own packages that it may import.
+// "x/..." means x and all below it. Tests of a package may import what the
+// package may, plus testOnly.
+var allowed = map[string][]string{
+	"internal/cli":     {},
+	"internal/durable": {},
+
+	"internal/blob":          {},
+	"internal/blob/dir":      {"internal/blob", "internal/durable"},
+	"internal/blob/gcs":      {"internal/blob"},
+	"internal/blob/mem":      {"internal/blob"},
+	"internal/blob/blobtest": {"internal/blob"},
+	"internal/head":          {"internal/blob"},
+	"internal/head/...":      {"internal/blob", "internal/blob/gcs", "internal/durable", "internal/head"},
+	"internal/manifest":      {"internal/blob"},
+	"internal/storage":       {"internal/blob/...", "internal/head/...", "internal/durable"},
+
+	"syncer":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "internal/storage", "syncer/..."},
+	"syncer/...": {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "syncer/..."},
+
+	"chunkfs":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "chunkfs/..."},
+	"chunkfs/...": {"internal/blob", "internal/durable"},
+
+	"jobs":                {},
+	"jobs/ticket":         {},
+	"jobs/sandbox":        {"jobs"},
+	"jobs/runtime/python": {},
+	"jobs/runtime":        {"jobs", "jobs/sandbox", "jobs/runtime/python"},
+	"jobs/pool":           {"jobs", "jobs/sandbox", "jobs/runtime"},
+	"jobs/worker":         {"jobs", "jobs/pool", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
+
+	"scheduler":             {"jobs", "jobs/ticket", "scheduler/..."},
+	"scheduler/fleet":       {"jobs", "jobs/ticket", "jobs/nomadjob"},
+	"scheduler/rendercache": {"jobs"},
+	"scheduler/runs":        {"jobs"},
+	"scheduler/question":    {"jobs"},
+	"scheduler/...":         {"jobs", "jobs/ticket", "scheduler/..."},
+
+	"cmd/syncer":        {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "internal/manifest", "syncer/..."},
+	"cmd/chunkfs":       {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "chunkfs/..."},
+	"cmd/scheduler":     {"internal/cli", "internal/storage", "jobs", "jobs/ticket", "scheduler/..."},
+	"cmd/worker":        {"internal/cli", "jobs/..."},
+	"cmd/prairielambda": {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/course"},
+
+	"test/arch":   {},
+	"test/course": {},
+	"test/...":    {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/..."},
+	"nomad":       {},
+}
+
+// testOnly may be imported by every package's tests.
+var testOnly = []string{
+	"test/course", "internal/blob/mem", "internal/blob/dir", "internal/blob/blobtest", "internal/head/mem", "internal/head/dir",
+	"internal/head/headtest", "internal/storage", "internal/cli",
+}
+
+// testImports are further imports of one package's tests: the real parts that
+// they are tried against.
+var testImports = map[string][]string{
+	"chunkfs":       {"syncer"},
+	"jobs/pool":     {"jobs/runtime"},
+	"jobs/runtime":  {"jobs/sandbox"},
+	"scheduler/...": {"scheduler/..."},
+}
+
+// libraries may be imported by one place only.
+var libraries = map[string][]string{
+	"cloud.google.com/go/storage":       {"internal/blob/gcs", "internal/head/gcs"},
+	"github.com/fsouza/fake-gcs-server": {"internal/blob/gcs", "internal/head/gcs", "syncer", "test/..."},
+	"github.com/hanwen/go-fuse":         {"chunkfs/...", "test/bench/..."},
+	"github.com/hashicorp/nomad":        {"scheduler/fleet", "jobs/nomadjob", "nomad/...", "test/..."},
+	"go.opentelemetry.io/otel/sdk":      {"cmd/..."},
+}
+
+// kernel names are for jobs/sandbox alone: they make or enter namespaces.
+var kernel = map[string]bool{
+	"Unshare": true, "Setns": true, "PivotRoot": true, "CLONE_NEWNS": true, "CLONE_NEWUSER": true, "CLONE_NEWPID": true,
+	"CLONE_NEWNET": true, "CLONE_NEWIPC": true, "CLONE_NEWUTS": true, "CLONE_NEWCGROUP": true,
+}
+
+// kernelUsers are the places that may use kernel names: the sandbox, and tests
+// and benchmarks, which make machines of their own.
+var kernelUsers = []string{"jobs/sandbox", "test/..."}
