@@ -1,0 +1,186 @@
+package scheduler
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/prairielambda/prairielambda/jobs"
+)
+
+type batchBody struct {
+	Data           json.RawMessage `json:"data"`
+	Question       string          `json:"question"`
+	CourseInstance string          `json:"course_instance"`
+	Assessment     string          `json:"assessment"`
+	Requests       []batchItem     `json:"requests"`
+	OnError        string          `json:"on_error"`
+}
+
+type batchItem struct {
+	Type   jobs.CallType `json:"type"`
+	Name   string        `json:"name"`
+	Method string        `json:"method"`
+	HTML   *string       `json:"html"`
+}
+
+// itemAnswer is the answer to one item. Body is a data object, a string of HTML,
+// a file in base64, or an error in its usual shape.
+type itemAnswer struct {
+	Status int             `json:"status"`
+	Body   json.RawMessage `json:"body"`
+	Output string          `json:"output"`
+}
+
+type batchAnswer struct {
+	Data      json.RawMessage `json:"data"`
+	Responses []itemAnswer    `json:"responses"`
+}
+
+// batch runs calls in order in one sandbox, each on the data that the one before left.
+func (g *Gateway) batch(x *exchange) error {
+	x.note.method = "batch"
+	raw, err := g.body(x)
+	if err != nil {
+		return err
+	}
+	inv, err := decodeBatch(raw, g.cfg.MaxItems)
+	if err != nil {
+		return err
+	}
+	x.note.name = inv.Question
+	inv.Course, inv.Version = x.vars["course"], x.vars["version"]
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	res, err := g.invoke(ctx, x, inv)
+	if err != nil {
+		return err
+	}
+	x.note.outcome = string(jobs.OK)
+	items := make([]itemAnswer, len(res.Calls))
+	for i := range res.Calls {
+		if items[i], err = itemOf(&res.Calls[i], x.id); err != nil {
+			return err
+		}
+		if items[i].Status != http.StatusOK {
+			x.note.outcome = string(res.Calls[i].Outcome)
+		}
+	}
+	data := res.Data
+	if data == nil {
+		data = inv.Data
+	}
+	if accepts(x.r, typeLines) {
+		return x.lines(items, data)
+	}
+	b, err := json.Marshal(batchAnswer{data, items})
+	if err != nil {
+		return fmt.Errorf("encode batch: %w", err)
+	}
+	x.send("application/json", b)
+	return nil
+}
+
+// lines answers one JSON line an item, and one with the data at the end.
+func (x *exchange) lines(items []itemAnswer, data json.RawMessage) error {
+	h := x.w.Header()
+	h.Set("Content-Type", typeLines)
+	h.Set("Cache-Control", "no-store")
+	harden(h)
+	enc := json.NewEncoder(x.w)
+	for i := range items {
+		if err := enc.Encode(items[i]); err != nil {
+			return fmt.Errorf("write item: %w", err)
+		}
+	}
+	return enc.Encode(struct {
+		Data json.RawMessage `json:"data"`
+	}{data})
+}
+
+// decodeBatch reads the body of a batch and gives every item its name.
+func decodeBatch(raw []byte, maxItems int) (*jobs.Invocation, error) {
+	var b batchBody
+	if err := decode(raw, &b); err != nil {
+		return nil, err
+	}
+	if err := checkData(b.Data); err != nil {
+		return nil, err
+	}
+	if b.Question != "" {
+		if err := checkPath("question", b.Question); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkCourseware(b.CourseInstance, b.Assessment); err != nil {
+		return nil, err
+	}
+	if b.OnError != "" && b.OnError != "continue" && b.OnError != "stop" {
+		return nil, refuse(http.StatusBadRequest, "bad_request", "on_error is continue or stop")
+	}
+	if len(b.Requests) == 0 || len(b.Requests) > maxItems {
+		return nil, refuse(http.StatusBadRequest, "bad_request", fmt.Sprintf("requests has %d items; 1 to %d are taken", len(b.Requests), maxItems))
+	}
+	inv := &jobs.Invocation{
+		Question: b.Question, CourseInstance: b.CourseInstance, Assessment: b.Assessment,
+		Data: b.Data, Calls: make([]jobs.Call, len(b.Requests)), StopOnError: b.OnError == "stop",
+	}
+	for i, it := range b.Requests {
+		c, err := it.call(b.Question)
+		if err != nil {
+			f := faultOf(err)
+			f.body.Message = fmt.Sprintf("requests[%d]: %s", i, f.body.Message)
+			return nil, f
+		}
+		inv.Calls[i] = c
+	}
+	return inv, nil
+}
+
+// call checks an item and gives it the name that it leaves out: the batch's
+// question, or the tag that the element's HTML begins with. The RFC's own batch
+// names no question at all; the worker answers such an item with question_missing.
+func (it batchItem) call(question string) (jobs.Call, error) {
+	c := jobs.Call{Type: it.Type, Name: it.Name, Method: it.Method, HTML: it.HTML}
+	if err := checkWord("method", it.Method); err != nil {
+		return c, err
+	}
+	switch it.Type {
+	case jobs.Question, jobs.Phase:
+		if c.Name == "" {
+			c.Name = question
+		}
+		if c.Name == "" {
+			return c, nil
+		}
+		return c, checkPath("name", c.Name)
+	case jobs.Element:
+		if it.HTML == nil {
+			return c, refuse(http.StatusBadRequest, "bad_request", "html is missing: an element is called with its HTML")
+		}
+		if c.Name == "" {
+			c.Name = tagOf(*it.HTML)
+		}
+		return c, checkWord("name", c.Name)
+	}
+	return c, refuse(http.StatusBadRequest, "bad_request", "type is question or element")
+}
+
+func itemOf(c *jobs.CallResult, id string) (a itemAnswer, err error) {
+	a.Output = c.Output
+	if c.Outcome != jobs.OK {
+		f := callFault(c)
+		a.Status, a.Body = f.status, f.shape(id)
+		return a, nil
+	}
+	a.Status = http.StatusOK
+	switch {
+	case c.HTML != nil:
+		a.Body, err = json.Marshal(*c.HTML)
+	case c.File != nil:
+		a.Body, err = json.Marshal(c.File)
+	default:
+		a.Body = c.Data
+	}
+	return a, err
+}

@@ -1,0 +1,230 @@
+package scheduler_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/scheduler"
+	"github.com/prairielambda/prairielambda/scheduler/fleet/fleettest"
+)
+
+const generate = `{"method":"generate","data":{"variant_seed":7}}`
+
+func TestFailuresOfOursAreTriedElsewhere(t *testing.T) {
+	for name, breakIt := range map[string]func(*fleettest.Worker){
+		"500":     func(w *fleettest.Worker) { w.Set(func(s *fleettest.State) { s.Fail = 500 }) },
+		"busy":    func(w *fleettest.Worker) { w.Set(func(s *fleettest.State) { s.Fail = 503 }) },
+		"refused": func(w *fleettest.Worker) { w.Set(func(s *fleettest.State) { s.Fail = 403 }) },
+		"garbage": func(w *fleettest.Worker) { w.Set(func(s *fleettest.State) { s.Garbage = true }) },
+		"killed":  func(w *fleettest.Worker) { w.Crash() },
+		"stopped": func(w *fleettest.Worker) { w.Set(func(s *fleettest.State) { s.Hang = true }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a, b := fleettest.New(t, sample()), fleettest.New(t, sample())
+			_, url := gateway(t, scheduler.Config{}, a, b)
+			breakIt(a)
+			var wg sync.WaitGroup
+			for i := range 20 { // versions differ, so about half of them prefer the broken one
+				wg.Go(func() {
+					v := v1
+					if i%2 == 0 {
+						v = v2
+					}
+					r := post(t, url+"/courses/tam212/"+v+"/question/addNumbers", generate)
+					require.Equal(t, http.StatusOK, r.status, r.body)
+				})
+			}
+			wg.Wait()
+		})
+	}
+}
+
+func TestWhenNobodyCan(t *testing.T) {
+	w, url := one(t)
+	for status, want := range map[int]struct {
+		status int
+		code   string
+	}{500: {502, "worker_failed"}, 503: {429, "busy"}, 429: {429, "busy"}} {
+		w.Set(func(s *fleettest.State) { s.Fail = status })
+		r := post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate)
+		require.Equal(t, want.status, r.status)
+		f := r.fault(t)
+		require.Equal(t, want.code, f.Code)
+		require.True(t, f.Retryable)
+		require.NotContains(t, r.body, "127.0.0.1", "addresses stay inside")
+		if want.status == http.StatusTooManyRequests {
+			require.NotEmpty(t, r.header.Get("Retry-After"))
+		}
+	}
+	w.Crash()
+	r := post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate)
+	require.Equal(t, http.StatusServiceUnavailable, r.status)
+	require.Equal(t, "worker_lost", r.fault(t).Code)
+	require.Equal(t, http.StatusServiceUnavailable, get(t, url+"/readyz").status)
+	require.Equal(t, http.StatusOK, get(t, url+"/healthz").status)
+}
+
+func TestAVersionKeepsItsWorker(t *testing.T) {
+	a, b := fleettest.New(t, sample()), fleettest.New(t, sample())
+	_, url := gateway(t, scheduler.Config{}, a, b)
+	for range 20 {
+		require.Equal(t, http.StatusOK, post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate).status)
+	}
+	require.ElementsMatch(t, []int64{0, 20}, []int64{a.Invocations.Load(), b.Invocations.Load()})
+}
+
+func TestCurrentIsResolvedOnceAndCarriedToTheEnd(t *testing.T) {
+	w := fleettest.New(t, sample())
+	_, url := gateway(t, scheduler.Config{CurrentTTL: time.Nanosecond}, w)
+	call := func() (string, string) {
+		r := post(t, url+"/courses/tam212/current/question/addNumbers", generate)
+		require.Equal(t, http.StatusOK, r.status)
+		return r.header.Get("Prairie-Version"), r.body
+	}
+	v, _ := call()
+	require.Equal(t, v1, v)
+	w.Set(func(s *fleettest.State) {
+		c := s.Courses["tam212"]
+		c.Current = v2
+		s.Courses = map[string]fleettest.Course{"tam212": c}
+	})
+	v, body := call()
+	require.Equal(t, v2, v)
+	require.Contains(t, body, `"v":2`)
+}
+
+func TestNoWorkForACallerThatLeft(t *testing.T) {
+	w, url := one(t)
+	ctx, leave := context.WithCancel(context.Background())
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/courses/tam212/"+v1+"/question/wait", strings.NewReader(generate))
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		res, err := http.DefaultClient.Do(req)
+		if err == nil {
+			res.Body.Close()
+		}
+		done <- err
+	}()
+	require.Eventually(t, func() bool { return w.Calls.Load() == 1 }, 10*time.Second, time.Millisecond)
+	leave()
+	require.Error(t, <-done)
+	require.Eventually(t, func() bool { return w.Cancelled.Load() == 1 }, 10*time.Second, time.Millisecond)
+	require.EqualValues(t, 1, w.Invocations.Load(), "and it is not tried elsewhere")
+}
+
+func TestDeadlinesShrinkHopByHop(t *testing.T) {
+	w, url := one(t)
+	var mu sync.Mutex
+	var left []string
+	w.Set(func(s *fleettest.State) {
+		s.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/v1/invoke" {
+				mu.Lock()
+				left = append(left, r.Header.Get("Prairie-Deadline"))
+				mu.Unlock()
+			}
+			return false
+		}
+	})
+	r := post(t, url+"/courses/tam212/"+v1+"/question/wait", generate, "Prairie-Deadline", "200")
+	require.Equal(t, http.StatusGatewayTimeout, r.status)
+	require.Equal(t, "deadline_exceeded", r.fault(t).Code)
+	mu.Lock()
+	require.Len(t, left, 1)
+	require.Regexp(t, `^1?\d?\d$`, left[0])
+	mu.Unlock()
+	require.Eventually(t, func() bool { return w.Cancelled.Load() == 1 }, 10*time.Second, time.Millisecond)
+}
+
+func TestTheLogSaysWhoAndWhatButNoPayload(t *testing.T) {
+	w := fleettest.New(t, sample())
+	var buf lockedBuffer
+	_, url := gateway(t, scheduler.Config{Log: zerolog.New(&buf)}, w)
+	post(t, url+"/courses/tam212/current/question/addNumbers", `{"method":"generate","data":{"secret":"hunter2"}}`, "Prairie-Id", "trace-me")
+	post(t, url+"/courses/tam212/current/question/addNumbers", `{"method":"generate","data":{"secret":hunter2}}`)
+	post(t, url+"/courses/tam212/current/question/broken", `{"method":"generate","data":{}}`)
+	var calls []map[string]any
+	require.Eventually(t, func() bool {
+		calls = nil
+		for _, line := range strings.Split(buf.String(), "\n") {
+			var m map[string]any
+			if json.Unmarshal([]byte(line), &m) == nil && m["message"] == "call" && m["verb"] == "invoke" {
+				calls = append(calls, m)
+			}
+		}
+		return len(calls) == 3
+	}, 10*time.Second, time.Millisecond)
+	require.Equal(t, "trace-me", calls[0]["id"])
+	require.Equal(t, []any{"tam212", v1, "addNumbers", "generate", "ok", w.URL, 200.0},
+		[]any{calls[0]["course"], calls[0]["version"], calls[0]["name"], calls[0]["method"], calls[0]["outcome"], calls[0]["worker"], calls[0]["status"]})
+	require.Equal(t, "question_error", calls[2]["outcome"])
+	for _, secret := range []string{"hunter2", "Traceback", "ValueError", "printed"} {
+		require.NotContains(t, buf.String(), secret)
+	}
+	m := get(t, url+"/metrics").body
+	for _, want := range []string{
+		`prairie_gateway_requests_total{status="200",verb="invoke"} 1`,
+		`prairie_gateway_requests_total{status="422",verb="invoke"} 1`,
+		`prairie_gateway_outcomes_total{outcome="question_error"} 1`,
+		`prairie_gateway_phase_seconds_count{phase="claim"} 2`,
+		`prairie_gateway_worker_up{worker="` + w.URL + `"} 1`,
+	} {
+		require.Contains(t, m, want)
+	}
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestHedgingRescuesSlowCallsWithinItsBudget(t *testing.T) {
+	a, b := fleettest.New(t, sample()), fleettest.New(t, sample())
+	_, url := gateway(t, scheduler.Config{}, a, b)
+	call := func() {
+		require.Equal(t, http.StatusOK, post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate).status)
+	}
+	for range 60 {
+		call()
+	}
+	preferred := a
+	if b.Invocations.Load() > a.Invocations.Load() {
+		preferred = b
+	}
+	preferred.Set(func(s *fleettest.State) { s.Delay = 30 * time.Second })
+	call() // ends at the other one, long before the test's own limit
+	preferred.Set(func(s *fleettest.State) { s.Delay = 0 })
+	for _, w := range []*fleettest.Worker{a, b} {
+		w.Set(func(s *fleettest.State) { s.Delay = 20 * time.Millisecond })
+	}
+	for range 100 {
+		call()
+	}
+	total := a.Invocations.Load() + b.Invocations.Load()
+	require.LessOrEqual(t, total, int64(161*105/100), "at most 5 % more executions than calls, whatever is slow")
+	require.Eventually(t, func() bool { return preferred.Cancelled.Load() >= 1 }, 10*time.Second, time.Millisecond, "the loser is told")
+	require.Regexp(t, `prairie_gateway_hedges_total [1-8]\n`, get(t, url+"/metrics").body)
+}

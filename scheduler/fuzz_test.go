@@ -1,0 +1,66 @@
+package scheduler
+
+import (
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/jobs"
+)
+
+func FuzzRoute(f *testing.F) {
+	for _, p := range []string{
+		"/courses/c/v/question/a/b", "/courses/c/v/question/a%2Fb/", "/courses/c/v/", "/courses/c/v/element/x-y",
+		"/courses/c/v/files/a/%2e%2e/b", "/courses/c/v/question/%00", "//", "/courses/c%2f../v",
+	} {
+		f.Add(p)
+	}
+	g := &Gateway{endpoints: endpoints()}
+	f.Fuzz(func(t *testing.T, raw string) {
+		u, err := url.ParseRequestURI(raw)
+		if err != nil {
+			return
+		}
+		e, vars, err := g.route(http.MethodPost, u)
+		if e == nil || err != nil || vars["course"] == "" || checkCourse(vars["course"], vars["version"]) != nil {
+			return
+		}
+		require.NotContains(t, vars["course"]+vars["version"], "/")
+		if q := vars["qid"]; q != "" && checkPath("QID", q) == nil {
+			require.Equal(t, q, strings.TrimPrefix(path.Clean("/"+q), "/"), "an accepted path means itself")
+			require.NotContains(t, q, "\x00")
+		}
+	})
+}
+
+func FuzzBodies(f *testing.F) {
+	f.Add([]byte(`{"method":"render","html":"<a>","data":{"params":{}}}`))
+	f.Add([]byte(`{"data":{},"question":"a","requests":[{"type":"question","method":"grade"},{"type":"element","method":"grade","html":"<my-el>"}],"on_error":"stop"}`))
+	f.Add([]byte(`{"data":[],"requests":null}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for _, kind := range []jobs.CallType{jobs.Question, jobs.Element, jobs.Phase} {
+			if inv, err := decodeCall(raw, kind, "q"); err == nil {
+				require.Len(t, inv.Calls, 1)
+				require.NoError(t, checkData(inv.Data))
+			} else {
+				require.Equal(t, http.StatusBadRequest, faultOf(err).status)
+			}
+		}
+		inv, err := decodeBatch(raw, 10)
+		if err != nil {
+			require.Equal(t, http.StatusBadRequest, faultOf(err).status)
+			return
+		}
+		for _, c := range inv.Calls {
+			if c.Type == jobs.Element {
+				require.NoError(t, checkWord("name", c.Name))
+			} else if c.Name != "" {
+				require.NoError(t, checkPath("name", c.Name))
+			}
+		}
+	})
+}

@@ -1,0 +1,170 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
+	"github.com/prairielambda/prairielambda/scheduler/hedge"
+)
+
+// maxTries bounds the executions of one call, whatever the size of the fleet.
+const maxTries = 3
+
+// invoke resolves the version, waits for a place and runs inv on the fleet.
+func (g *Gateway) invoke(ctx context.Context, x *exchange, inv *jobs.Invocation) (*jobs.Result, error) {
+	label, err := g.resolve(ctx, x, inv.Course, inv.Version)
+	if err != nil {
+		return nil, err
+	}
+	inv.ID, inv.Version, inv.Limits = x.id, label, g.cfg.Limits
+	x.w.Header().Set("Prairie-Version", label)
+	x.note.version = label
+	body, err := json.Marshal(inv)
+	if err != nil {
+		return nil, fmt.Errorf("encode invocation: %w", err)
+	}
+	begin := time.Now()
+	leave, err := g.queue.Enter(ctx, inv.Course)
+	x.note.queue = time.Since(begin)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+
+	class := classOf(inv)
+	req := fleet.Request{
+		Path: "/v1/invoke", Body: body, Header: traceOf(x.r),
+		Course: inv.Course, Version: label, ID: x.id,
+	}
+	begin = time.Now()
+	won, err := onFleet(ctx, g, inv.Course+"\x00"+label, class, func(ctx context.Context, w *fleet.Worker) (*jobs.Result, error) {
+		return callWorker(ctx, w, req, inv)
+	})
+	x.note.tries, x.note.hedged = won.Tries, won.Hedged
+	if won.By != nil {
+		x.note.worker = won.By.URL
+	}
+	if err != nil {
+		return nil, err
+	}
+	g.latency.Record(class, time.Since(begin))
+	g.metrics.phases(x.note.queue, won.Value)
+	return won.Value, nil
+}
+
+// callWorker runs an invocation at one worker and holds the worker to its
+// contract: as many answers as calls, of this version, each with its content.
+func callWorker(ctx context.Context, w *fleet.Worker, req fleet.Request, inv *jobs.Invocation) (*jobs.Result, error) {
+	var res jobs.Result
+	if err := w.JSON(ctx, req, &res); err != nil {
+		return nil, err
+	}
+	broken := func(what string) error {
+		return &fleet.Error{Worker: w.URL, Err: errors.New(what)}
+	}
+	if len(res.Calls) != len(inv.Calls) {
+		return nil, broken(fmt.Sprintf("%d answers to %d calls", len(res.Calls), len(inv.Calls)))
+	}
+	if res.Version != inv.Version {
+		return nil, broken("ran version " + res.Version + " instead of " + inv.Version)
+	}
+	for i := range res.Calls {
+		c := &res.Calls[i]
+		if c.Outcome == jobs.OK && c.Data == nil && c.HTML == nil && c.File == nil {
+			return nil, broken("a result without content")
+		}
+		if c.Outcome == "" || c.Outcome == jobs.Missing && c.Code == "" {
+			return nil, broken("an answer without an outcome")
+		}
+	}
+	return &res, nil
+}
+
+// onFleet runs ask on the workers in order of key until one of them does its job:
+// the next one after a failure of ours, a second one beside a slow one while the
+// budget lasts. All of that is invisible to course code, which runs in sandboxes
+// that leave nothing behind.
+func onFleet[T any](ctx context.Context, g *Gateway, key, class string, ask func(context.Context, *fleet.Worker) (T, error)) (hedge.Won[*fleet.Worker, T], error) {
+	order := g.fleet.Order(key)
+	after := time.Duration(0)
+	if p95, ok := g.latency.P95(class); ok && class != "" && len(order) > 1 && order[1].Up() && g.cfg.HedgeShare > 0 {
+		after = max(p95, time.Millisecond)
+	}
+	if len(order) == 1 {
+		order = append(order, order[0]) // a worker that was restarted deserves a second try
+	}
+	order = order[:min(len(order), maxTries)]
+	g.budget.Earn()
+	last := (*fleet.Worker)(nil)
+	single := len(order) == 2 && order[0] == order[1]
+	race := hedge.Race[*fleet.Worker, T]{
+		Candidates: order, Again: systemFailure, Owner: &g.attempts,
+		After: after, Allow: g.allowHedge,
+		Run: func(ctx context.Context, w *fleet.Worker) (T, error) {
+			if single {
+				if w == last {
+					pause(ctx, 50*time.Millisecond)
+				}
+				last = w
+			}
+			return ask(ctx, w)
+		},
+	}
+	won, err := race.Do(ctx)
+	if won.Tries > 1 && !won.Hedged {
+		g.metrics.retries.Add(float64(won.Tries - 1))
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // the caller left or its time is over: nobody else's fault
+	}
+	return won, err
+}
+
+func (g *Gateway) allowHedge() bool {
+	ok := g.budget.Spend()
+	if ok {
+		g.metrics.hedges.Inc()
+	}
+	return ok
+}
+
+// systemFailure reports whether another worker may do better.
+func systemFailure(err error) bool {
+	var we *fleet.Error
+	return errors.As(err, &we) && we.System()
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// classOf groups calls that take alike.
+func classOf(inv *jobs.Invocation) string {
+	if len(inv.Calls) != 1 {
+		return "" // batches differ too much from each other to be hedged
+	}
+	c := inv.Calls[0]
+	return inv.Course + "\x00" + inv.Version + "\x00" + string(c.Type) + "\x00" + c.Name + "\x00" + c.Method
+}
+
+// traceOf are the headers of a distributed trace, passed on as they came.
+func traceOf(r *http.Request) http.Header {
+	h := http.Header{}
+	for _, k := range []string{"Traceparent", "Tracestate"} {
+		if v := r.Header.Get(k); v != "" && len(v) <= 512 {
+			h.Set(k, v)
+		}
+	}
+	return h
+}

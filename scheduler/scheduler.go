@@ -1,0 +1,148 @@
+// Package scheduler is the gateway: one HTTP front for questions, elements,
+// batches, whole phases and client files of courses, answered by a fleet of
+// workers.
+//
+// It guarantees that a call has exactly one visible result, however many workers
+// tried it; that "current" is resolved once per request and carried to the end;
+// that a failure of ours (5xx, retried elsewhere first) is never blamed on the
+// course, and the course's failure (422) never on us; that no work goes on for a
+// caller that left; and that payloads never reach a log.
+//
+// It refuses names that could leave a course, bodies that are too large, hosts
+// and origins it does not know, and new work while it drains.
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/admit"
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
+	"github.com/prairielambda/prairielambda/scheduler/hedge"
+)
+
+// Config configures a Gateway. The zero value of a field means its default.
+type Config struct {
+	Workers []string     // base URLs of workers
+	Source  fleet.Source // where more workers come and go
+
+	// Sign returns the Authorization header for a request to a worker; nil sends none.
+	Sign func(course, version string, deadline time.Time) (string, error)
+	// Transport reaches the workers; default: plain keep-alive HTTP.
+	Transport http.RoundTripper
+
+	Hosts   []string // host names that requests may carry, besides addresses and localhost
+	Origins []string // origins of pages that may call, besides pages of the gateway's own host
+
+	MaxBody    int64         // bytes of one request; default 16 MiB
+	MaxItems   int           // items of one batch; default 1000
+	Deadline   time.Duration // of a call that names none, and the longest that one may name; default 2 min
+	BodyTime   time.Duration // to receive one request's body; default 30 s
+	MaxWait    time.Duration // longest estimated wait for a place; default 5 s
+	CurrentTTL time.Duration // how long "current" may mean what it last meant; default 100 ms
+	Limits     jobs.Limits   // sent with every invocation; zero fields are the worker's own
+	HedgeShare float64       // extra executions, as a share of calls; default 0.05, negative turns hedging off
+
+	// Fallback answers what is no route of the gateway, behind the same checks of
+	// Host and Origin; nil answers 404.
+	Fallback http.Handler
+
+	Log      zerolog.Logger
+	Registry *prometheus.Registry // default: one of its own
+}
+
+func (c *Config) defaults() {
+	set(&c.MaxBody, 16<<20)
+	set(&c.MaxItems, 1000)
+	set(&c.Deadline, 2*time.Minute)
+	set(&c.BodyTime, 30*time.Second)
+	set(&c.CurrentTTL, 100*time.Millisecond)
+	set(&c.HedgeShare, 0.05)
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+}
+
+// set gives *v a default.
+func set[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// Gateway is the http.Handler. It is safe for concurrent use.
+type Gateway struct {
+	cfg       Config
+	fleet     *fleet.Fleet
+	queue     *admit.Queue
+	budget    *hedge.Budget
+	latency   *hedge.Latency
+	metrics   *metrics
+	endpoints []endpoint
+	versions  versions
+	lookups   singleflight.Group
+	draining  atomic.Bool
+	attempts  sync.WaitGroup // attempts that lost a race
+}
+
+// New returns a gateway. Its workers are probed while Run runs.
+func New(cfg Config) (*Gateway, error) {
+	cfg.defaults()
+	m, err := newMetrics(cfg.Registry)
+	if err != nil {
+		return nil, fmt.Errorf("scheduler: %w", err)
+	}
+	f, err := fleet.New(fleet.Config{
+		Workers: cfg.Workers, Source: cfg.Source, Sign: cfg.Sign, Transport: cfg.Transport,
+		Log: cfg.Log, Register: cfg.Registry,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("scheduler: %w", err)
+	}
+	g := &Gateway{
+		cfg: cfg, fleet: f, metrics: m,
+		budget:  hedge.NewBudget(max(cfg.HedgeShare, 0), 10),
+		latency: hedge.NewLatency(),
+	}
+	g.queue = admit.New(admit.Config{Capacity: g.capacity, MaxWait: cfg.MaxWait})
+	g.endpoints = endpoints()
+	if err := m.observe(cfg.Registry, g.queue); err != nil {
+		return nil, fmt.Errorf("scheduler: %w", err)
+	}
+	return g, nil
+}
+
+// capacity is how many calls run at once: a quarter more than the workers have
+// slots for, so that a freed slot finds its next call already there.
+func (g *Gateway) capacity() int {
+	slots := g.fleet.Slots()
+	if slots == 0 {
+		return 8 // nobody has been probed yet
+	}
+	return slots + (slots+3)/4
+}
+
+// Run probes the workers until ctx ends, and returns when every goroutine of the
+// gateway has ended.
+func (g *Gateway) Run(ctx context.Context) error {
+	err := g.fleet.Run(ctx)
+	g.attempts.Wait()
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}
+
+// Drain makes /readyz false, so that no new callers come. Calls go on being answered.
+func (g *Gateway) Drain() { g.draining.Store(true) }

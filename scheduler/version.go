@@ -1,0 +1,111 @@
+package scheduler
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
+)
+
+// maxVersions bounds how many versions' chunk lists are remembered.
+const maxVersions = 256
+
+// versions remembers what workers said of versions.
+type versions struct {
+	mu      sync.Mutex // guards both
+	current map[string]resolved
+	known   map[string]*jobs.VersionInfo // course, NUL, version; immutable
+}
+
+type resolved struct {
+	label string
+	at    time.Time
+}
+
+// resolve returns the version that a request means. A commit is itself; whether
+// it exists is the worker's to say. "current" is asked of a worker at most once
+// per CurrentTTL and course.
+func (g *Gateway) resolve(ctx context.Context, x *exchange, course, version string) (string, error) {
+	if version != jobs.CurrentVersion {
+		return version, nil
+	}
+	g.versions.mu.Lock()
+	r, ok := g.versions.current[course]
+	g.versions.mu.Unlock()
+	if ok && time.Since(r.at) < g.cfg.CurrentTTL {
+		return r.label, nil
+	}
+	info, err := g.lookup(ctx, x, course, version)
+	if err != nil {
+		return "", err
+	}
+	return info.Version, nil
+}
+
+// info returns the chunks of a version that is not "current".
+func (g *Gateway) info(ctx context.Context, x *exchange, course, version string) (*jobs.VersionInfo, error) {
+	g.versions.mu.Lock()
+	v := g.versions.known[course+"\x00"+version]
+	g.versions.mu.Unlock()
+	if v != nil {
+		return v, nil
+	}
+	return g.lookup(ctx, x, course, version)
+}
+
+// lookup asks a worker. Callers that ask for the same at once share one request,
+// which none of them cancels by leaving.
+func (g *Gateway) lookup(ctx context.Context, x *exchange, course, version string) (*jobs.VersionInfo, error) {
+	id, trace := x.id, traceOf(x.r)
+	ch := g.lookups.DoChan(course+"\x00"+version, func() (any, error) {
+		at := time.Now()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		req := fleet.Request{
+			Path:   "/v1/versions/" + course + "/" + version,
+			Header: trace, Course: course, Version: version, ID: id,
+		}
+		won, err := onFleet(ctx, g, course, "", func(ctx context.Context, w *fleet.Worker) (*jobs.VersionInfo, error) {
+			var v jobs.VersionInfo
+			if err := w.JSON(ctx, req, &v); err != nil {
+				return nil, err
+			}
+			if !isID(v.Version) || version != jobs.CurrentVersion && v.Version != version {
+				return nil, &fleet.Error{Worker: w.URL, Status: http.StatusBadGateway}
+			}
+			return &v, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		g.versions.remember(course, version, won.Value, at)
+		return won.Value, nil
+	})
+	select {
+	case r := <-ch:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*jobs.VersionInfo), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (v *versions) remember(course, asked string, info *jobs.VersionInfo, at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.known == nil || len(v.known) >= maxVersions {
+		v.known = map[string]*jobs.VersionInfo{}
+	}
+	v.known[course+"\x00"+info.Version] = info
+	if asked == jobs.CurrentVersion {
+		if v.current == nil || len(v.current) >= 16*maxVersions {
+			v.current = map[string]resolved{}
+		}
+		v.current[course] = resolved{info.Version, at}
+	}
+}
