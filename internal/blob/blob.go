@@ -83,4 +83,7 @@ type Store interface {
 
 	// Sync returns when every Put that returned before it is durable.
 	Sync(ctx context.Context) error
+
+	// Sweep removes what writers that were killed before the cutoff left half done.
+	Sweep(ctx context.Context, before time.Time) error
 }

@@ -33,7 +33,7 @@ func (v verified) Put(ctx context.Context, d Digest, b []byte) error {
 
 // Op is one call on a store, as an Observer sees it.
 type Op struct {
-	Name  string // fetch, put, probe, list, delete, sync
+	Name  string // fetch, put, probe, list, delete, sync, sweep
 	Count int    // blobs asked for
 	Bytes int64  // uncompressed bytes moved
 	Took  time.Duration
@@ -95,5 +95,12 @@ func (m metered) Sync(ctx context.Context) error {
 	start := time.Now()
 	err := m.s.Sync(ctx)
 	m.done("sync", start, 0, 0, err)
+	return err
+}
+
+func (m metered) Sweep(ctx context.Context, before time.Time) error {
+	start := time.Now()
+	err := m.s.Sweep(ctx, before)
+	m.done("sweep", start, 0, 0, err)
 	return err
 }

@@ -43,6 +43,7 @@ type Version struct {
 	Version  string      `json:"version"`
 	Manifest blob.Digest `json:"manifest"`
 	Time     time.Time   `json:"time"` // of its first push, UTC
+	Chunks   int         `json:"chunks"`
 	Files    int         `json:"files"`
 	Bytes    int64       `json:"bytes"`         // of regular files, uncompressed
 	Git      *Git        `json:"git,omitempty"` // nil for a tree without git
@@ -90,6 +91,8 @@ type Store interface {
 	PurgeVersion(ctx context.Context, course, version string) error
 	// Courses names every course with a head, a record or a hidden record, sorted.
 	Courses(ctx context.Context) ([]string, error)
+	// Sweep removes what writers that were killed before the cutoff left half done.
+	Sweep(ctx context.Context, before time.Time) error
 }
 
 // Stored is a version record with what gc knows about it.

@@ -65,6 +65,17 @@ func (m *Manifest) Chunk(k int) Chunk {
 	return c
 }
 
+// ChunkHead is chunk k's kind and the entry of its directory, without the
+// computation that Chunk does.
+func (m *Manifest) ChunkHead(k int) SpecChunk {
+	return SpecChunk{ChunkKind(m.b[m.chunkKinds+k]), m.chunkRoot(k)}
+}
+
+// ChunkBlobs is the range of chunk k's blobs.
+func (m *Manifest) ChunkBlobs(k int) (first, n int) {
+	return int(m.firsts[k]), int(m.u32(m.chunkBlobs, k))
+}
+
 func (m *Manifest) chunkRoot(k int) int { return int(m.u32(m.chunkRoots, k)) }
 
 // ChunkOf is the chunk that entry i belongs to.

@@ -270,6 +270,12 @@ func (m *Manifest) Locate(i int) Extent {
 	return Extent{where(m.size(i)), int(m.u32(m.fileBlobs, f)), int64(m.u32(m.fileOffs, f))}
 }
 
+// Type is entry i's type, cheaper than Entry.
+func (m *Manifest) Type(i int) Type { return m.typ(i) }
+
+// WhereSize is where a file of this size lies.
+func WhereSize(size int64) Where { return where(size) }
+
 func where(size int64) Where {
 	switch {
 	case size == 0:

@@ -206,8 +206,10 @@ func (s *Store) Delete(ctx context.Context, d blob.Digest, before time.Time) (de
 	return deleted && err == nil, err
 }
 
-// Sweep removes what killed pushes left before the cutoff.
-func (s *Store) Sweep(before time.Time) error { return durable.Sweep(s.root, before) }
+// Sweep implements blob.Store.
+func (s *Store) Sweep(ctx context.Context, before time.Time) error {
+	return errors.Join(durable.Sweep(s.root, before), ctx.Err())
+}
 
 // Sync implements blob.Store.
 func (s *Store) Sync(ctx context.Context) error {

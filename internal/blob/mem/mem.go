@@ -107,3 +107,6 @@ func (s *Store) Delete(ctx context.Context, d blob.Digest, before time.Time) (bo
 
 // Sync implements blob.Store: memory has nothing to wait for.
 func (s *Store) Sync(ctx context.Context) error { return ctx.Err() }
+
+// Sweep implements blob.Store: nothing is ever half done here.
+func (s *Store) Sweep(ctx context.Context, _ time.Time) error { return ctx.Err() }

@@ -244,6 +244,21 @@ func (s *Store) PurgeVersion(ctx context.Context, course, version string) error 
 	return nil
 }
 
+// Sweep implements head.Store.
+func (s *Store) Sweep(ctx context.Context, before time.Time) error {
+	courses, err := s.Courses(ctx)
+	if err != nil {
+		return err
+	}
+	err = durable.Sweep(s.path("heads"), before)
+	for _, c := range courses {
+		for _, kind := range []string{"versions", "kept"} {
+			err = errors.Join(err, durable.Sweep(s.path(kind, c), before))
+		}
+	}
+	return errors.Join(err, ctx.Err())
+}
+
 func (s *Store) read(path string) ([]byte, error) {
 	record, err := os.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {

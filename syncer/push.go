@@ -1,0 +1,239 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prairielambda/prairielambda/internal/blob"
+	"github.com/prairielambda/prairielambda/internal/head"
+	"github.com/prairielambda/prairielambda/internal/manifest"
+)
+
+// Push makes src a version of course and moves the head to it. On an error the
+// head is what it was, or what somebody else made of it: head.ErrConflict. A
+// *RefusedError is about the tree; what else fails, the source or the store did.
+func (s *Syncer) Push(ctx context.Context, course string, src Source) (Report, error) {
+	return s.push(ctx, course, src, false)
+}
+
+// Repush is Push without trust in what the store is said to hold: it reads and
+// hashes the whole tree and stores again whatever the store has lost or damaged.
+func (s *Syncer) Repush(ctx context.Context, course string, src Source) (Report, error) {
+	return s.push(ctx, course, src, true)
+}
+
+func (s *Syncer) push(ctx context.Context, course string, src Source, full bool) (r Report, err error) {
+	start := time.Now()
+	r.Course = course
+	defer func() { r.Seconds = time.Since(start).Seconds() }()
+	if err := head.CheckCourse(course); err != nil {
+		return r, &RefusedError{err.Error()}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, maxPush, fmt.Errorf("the push took more than %v", maxPush))
+	defer cancel()
+
+	was := make(chan current, 1)
+	go func() { was <- s.current(ctx, course) }()
+	t, err := src.open(ctx)
+	cur := <-was
+	if err != nil {
+		return r, err
+	}
+	defer t.close()
+	if cur.err != nil {
+		return r, fmt.Errorf("read the head of %s: %w", course, cur.err)
+	}
+	if v := t.version(); v != "" && !full {
+		rec, err := s.cfg.Heads.GetVersion(ctx, course, v)
+		if err == nil {
+			return s.moved(ctx, r, cur, rec)
+		}
+		if !errors.Is(err, head.ErrNotFound) {
+			return r, fmt.Errorf("read version %s: %w", v, err)
+		}
+	}
+	rec, err := s.build(ctx, &r, t, cur, full)
+	if err != nil {
+		return r, err
+	}
+	return s.moved(ctx, r, cur, rec)
+}
+
+// current is a course's head as a push or a rollback found it.
+type current struct {
+	head  head.Head // zero when there is none
+	token head.Token
+	err   error
+}
+
+func (s *Syncer) current(ctx context.Context, course string) (c current) {
+	c.head, c.token, c.err = s.cfg.Heads.Get(ctx, course)
+	if errors.Is(c.err, head.ErrNotFound) {
+		c.err = nil
+	}
+	return c
+}
+
+// build stores everything of the version but its head.
+func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full bool) (rec head.Version, err error) {
+	var prev *manifest.Manifest
+	if !full && cur.head.Version != "" {
+		if prev, err = s.Manifest(ctx, cur.head.Manifest); err != nil {
+			var corrupt *blob.CorruptError
+			if !errors.Is(err, blob.ErrNotFound) && !errors.As(err, &corrupt) {
+				return rec, err
+			}
+			s.cfg.Log.Warn().Err(err).Str("course", r.Course).Msg("the previous manifest is lost; pushing everything")
+			prev = nil
+		}
+	}
+	root, err := expand(ctx, t, prev)
+	if err != nil {
+		return rec, err
+	}
+	p := flatten(root, prev, t.idLen())
+	puts := newUploader(ctx, s.cfg.Blobs, s.cfg.Uploads)
+	f := newFiller(p, t, puts, s.stepper(len(p.spec.Entries), puts))
+	err = f.fill(puts.ctx)
+	if e := puts.wait(); e != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		err = e // the cause, not that the rest was cancelled
+	}
+	if err != nil {
+		return rec, err
+	}
+	m, err := manifest.Encode(&p.spec)
+	var bad *manifest.FormatError
+	if errors.As(err, &bad) {
+		return rec, &RefusedError{bad.Reason}
+	}
+	if err != nil {
+		return rec, err
+	}
+	digest := blob.Sum(m.Bytes())
+	rec = head.Version{Course: r.Course, Version: t.version(), Manifest: digest, Time: time.Now(), Git: t.facts()}
+	if rec.Version == "" {
+		rec.Version = digest.String()
+	}
+	rec.Chunks, rec.Files = m.Chunks(), m.Files()
+	for i := range p.spec.Entries {
+		if e := &p.spec.Entries[i]; e.Type == manifest.File {
+			rec.Bytes += e.Size
+		}
+	}
+	r.ChunksChanged = p.changed()
+	r.BlobsUploaded, r.BytesUploaded = int(puts.count.Load()), puts.bytes.Load()
+	if rec.Version != cur.head.Version || full {
+		if rec, err = s.record(ctx, m, digest, rec); err != nil {
+			return rec, err
+		}
+	}
+	t.done(root)
+	return rec, nil
+}
+
+// record makes the version reachable, after all that it reaches is durable.
+func (s *Syncer) record(ctx context.Context, m *manifest.Manifest, digest blob.Digest, rec head.Version) (head.Version, error) {
+	if err := s.cfg.Blobs.Put(ctx, digest, m.Bytes()); err != nil {
+		return rec, fmt.Errorf("store the manifest: %w", err)
+	}
+	if err := s.cfg.Blobs.Sync(ctx); err != nil {
+		return rec, fmt.Errorf("make the blobs durable: %w", err)
+	}
+	got, err := s.cfg.Heads.PutVersion(ctx, rec)
+	if err != nil {
+		return rec, fmt.Errorf("store version %s: %w", rec.Version, err)
+	}
+	return got, nil
+}
+
+// moved moves the head to rec, unless it is there already.
+func (s *Syncer) moved(ctx context.Context, r Report, cur current, rec head.Version) (Report, error) {
+	r.Version, r.Manifest, r.Chunks, r.Files = rec.Version, rec.Manifest, rec.Chunks, rec.Files
+	if cur.head.Version == rec.Version && cur.head.Manifest == rec.Manifest {
+		return r, nil
+	}
+	return r, s.swap(ctx, cur, rec)
+}
+
+func (s *Syncer) swap(ctx context.Context, cur current, rec head.Version) error {
+	h := head.Head{
+		Course: rec.Course, Version: rec.Version, Manifest: rec.Manifest,
+		Sequence: cur.head.Sequence + 1, Time: time.Now(),
+	}
+	if s.cfg.Sign != nil {
+		h = h.Sign(s.cfg.Sign)
+	}
+	if err := s.cfg.Heads.Swap(ctx, rec.Course, cur.token, h); err != nil {
+		return fmt.Errorf("move the head to %s: %w", rec.Version, err)
+	}
+	return nil
+}
+
+// Manifest fetches and decodes a manifest.
+func (s *Syncer) Manifest(ctx context.Context, d blob.Digest) (*manifest.Manifest, error) {
+	b, err := s.cfg.Blobs.Fetch(ctx, d)
+	if err != nil {
+		return nil, fmt.Errorf("fetch manifest %s: %w", d, err)
+	}
+	m, err := manifest.Decode(b)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", d, err)
+	}
+	return m, nil
+}
+
+// stepper reports progress after each file that was read.
+func (s *Syncer) stepper(entries int, puts *uploader) func(int64) {
+	if s.cfg.Progress == nil {
+		return func(int64) {}
+	}
+	var files, bytes atomic.Int64
+	return func(n int64) {
+		s.cfg.Progress(Progress{
+			Files: entries, FilesRead: int(files.Add(1)), Bytes: bytes.Add(n), Uploaded: int(puts.count.Load()),
+		})
+	}
+}
+
+// changed counts the chunks that are not what they were.
+func (p *plan) changed() int {
+	if p.prev == nil {
+		return len(p.spec.Chunks)
+	}
+	dirty := make([]bool, len(p.spec.Chunks))
+	size := make([]int, len(p.spec.Chunks))
+	was := make([]int, p.prev.Chunks())
+	for i := range p.prev.Len() {
+		was[p.prev.ChunkOf(i)]++
+	}
+	for i := range p.spec.Entries {
+		e := &p.spec.Entries[i]
+		size[e.Chunk]++
+		if p.nodes[i] == nil || dirty[e.Chunk] {
+			continue
+		}
+		if p.from[i] < 0 || p.prev.Entry(p.from[i]) != withSize(e) {
+			dirty[e.Chunk] = true
+		}
+	}
+	n := 0
+	for k, c := range p.spec.Chunks {
+		old := p.from[c.Root]
+		if dirty[k] || old < 0 || was[p.prev.ChunkOf(old)] != size[k] && c.Kind != manifest.Thumbnails {
+			n++
+		}
+	}
+	return n
+}
+
+// withSize is the entry as a manifest would give it back.
+func withSize(e *manifest.SpecEntry) manifest.Entry {
+	w := e.Entry
+	if w.Type == manifest.Symlink {
+		w.Size = int64(len(w.Target))
+	}
+	return w
+}
