@@ -46,9 +46,9 @@ func (h *heads) current(ctx context.Context, course string) (slot uint32, ttl ti
 		sl, _ := h.fs.state.slot(cs)
 		last = sl.current
 	}
-	if last != 0 { // an old answer is better than a late one
+	if last != 0 { // an old answer is better than a late one; the question goes on without us
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, h.fs.cfg.Deadline/5)
+		ctx, cancel = context.WithTimeout(ctx, h.fs.cfg.Deadline/40)
 		defer cancel()
 	}
 	k, err = once(ctx, h.fs, "head "+course, func(ctx context.Context) (knownHead, error) { return h.ask(ctx, course) })

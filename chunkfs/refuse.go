@@ -20,9 +20,13 @@ func (refuse) Mknod(<-chan struct{}, *fuse.MknodIn, string, *fuse.EntryOut) fuse
 func (refuse) Mkdir(<-chan struct{}, *fuse.MkdirIn, string, *fuse.EntryOut) fuse.Status {
 	return erofs
 }
-func (refuse) Unlink(<-chan struct{}, *fuse.InHeader, string) fuse.Status             { return erofs }
-func (refuse) Rmdir(<-chan struct{}, *fuse.InHeader, string) fuse.Status              { return erofs }
-func (refuse) Rename(<-chan struct{}, *fuse.RenameIn, string, string) fuse.Status     { return erofs }
+
+func (refuse) Unlink(<-chan struct{}, *fuse.InHeader, string) fuse.Status { return erofs }
+
+func (refuse) Rmdir(<-chan struct{}, *fuse.InHeader, string) fuse.Status { return erofs }
+
+func (refuse) Rename(<-chan struct{}, *fuse.RenameIn, string, string) fuse.Status { return erofs }
+
 func (refuse) Link(<-chan struct{}, *fuse.LinkIn, string, *fuse.EntryOut) fuse.Status { return erofs }
 
 func (refuse) Symlink(<-chan struct{}, *fuse.InHeader, string, string, *fuse.EntryOut) fuse.Status {

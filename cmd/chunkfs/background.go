@@ -38,8 +38,12 @@ func (m *mountFlags) startInBackground(ctx context.Context, env *cli.Env, point 
 		return fmt.Errorf("start in background: %w", err)
 	}
 	defer r.Close()
+	binary, err := ownBinary()
+	if err != nil {
+		return err
+	}
 	child := exec.Command("/proc/self/exe")
-	child.Args = m.childArgs(point, env.Log.GetLevel().String())
+	child.Args = append(append([]string{binary, "mount"}, m.args(env.Log.GetLevel())...), "--", point)
 	child.Dir = "/"
 	child.Env = append(os.Environ(), readyEnv+"=3")
 	child.ExtraFiles = []*os.File{w}
@@ -64,14 +68,6 @@ func (m *mountFlags) startInBackground(ctx context.Context, env *cli.Env, point 
 		return err
 	}
 	return child.Process.Release()
-}
-
-func (m *mountFlags) childArgs(point, logLevel string) []string {
-	return []string{
-		os.Args[0], "mount", "--store", m.store, "--cache", m.cache, "--cache-size", m.size.String(),
-		"--cache-files", strconv.FormatInt(m.files, 10), "--min-free", m.minFree.String(), "--deadline", m.deadline.String(),
-		"--background=false", "--log-level", logLevel, "--", point,
-	}
 }
 
 // tellReady ends the wait of a parent, if there is one.

@@ -5,15 +5,17 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/prairielambda/prairielambda/chunkfs"
 	"github.com/prairielambda/prairielambda/chunkfs/cache"
+	"github.com/prairielambda/prairielambda/chunkfs/holder"
 	"github.com/prairielambda/prairielambda/internal/cli"
-	"github.com/prairielambda/prairielambda/internal/storage"
+	"github.com/rs/zerolog"
 )
 
-// mountFlags are the flags of mount; flagArgs spells them again for a child process.
+// mountFlags are the flags of mount; args spells them again for a child process.
 type mountFlags struct {
 	store      string
 	cache      string
@@ -21,6 +23,8 @@ type mountFlags struct {
 	files      int64
 	minFree    cli.Size
 	deadline   cli.Duration
+	metrics    string
+	plain      bool
 	background bool
 	logFile    string
 }
@@ -33,8 +37,19 @@ func (m *mountFlags) define(fs *flag.FlagSet) {
 	fs.Int64Var(&m.files, "cache-files", 1<<20, "hard cap of the cache, in files")
 	fs.Var(&m.minFree, "min-free", "bytes of the cache's disk to leave free")
 	fs.Var(&m.deadline, "deadline", "after which a read that waits for the store fails with EIO")
+	fs.StringVar(&m.metrics, "metrics", "", "address to serve Prometheus metrics on, such as 127.0.0.1:9100")
+	fs.BoolVar(&m.plain, "no-holder", false, "one process, with which the mount ends")
 	fs.BoolVar(&m.background, "background", false, "return once the mount answers, and serve on")
 	fs.StringVar(&m.logFile, "log-file", "", "where --background logs to (default: CACHE.log)")
+}
+
+// args are the same flags for a child, made absolute.
+func (m *mountFlags) args(level zerolog.Level) []string {
+	return []string{
+		"--store", m.store, "--cache", m.cache, "--cache-size", m.size.String(), "--cache-files", strconv.FormatInt(m.files, 10),
+		"--min-free", m.minFree.String(), "--deadline", m.deadline.String(), "--metrics", m.metrics,
+		"--no-holder=" + strconv.FormatBool(m.plain), "--background=false", "--log-level", level.String(),
+	}
 }
 
 func mountCommand() *cli.Command {
@@ -44,9 +59,12 @@ func mountCommand() *cli.Command {
 		Long: `MOUNTPOINT/<course>/<version>/... is immutable; MOUNTPOINT/<course>/current is a link to the
 version that the course's head names. MOUNTPOINT/.chunkfs/status tells how it fares.
 Root mounts for all users; anybody else needs fusermount3 and mounts for themselves.
+
+This process only holds the mount; a second one serves it. Readers survive the
+death of the second, and SIGHUP replaces it with one from the binary as it is now.
 SIGTERM and SIGINT unmount.`,
 		Flags: m.define,
-		Run: func(ctx context.Context, env *cli.Env, args []string) error {
+		Run: func(ctx context.Context, env *cli.Env, args []string) (err error) {
 			if len(args) != 1 || m.store == "" || m.cache == "" {
 				return cli.Usagef("want --store URL --cache DIR MOUNTPOINT")
 			}
@@ -57,33 +75,55 @@ SIGTERM and SIGINT unmount.`,
 			if m.cache, err = filepath.Abs(m.cache); err != nil {
 				return fmt.Errorf("cache: %w", err)
 			}
-			if m.background {
+			switch {
+			case m.background:
 				return m.startInBackground(ctx, env, point)
+			case m.plain:
+				return m.serveHere(ctx, env, point)
+			case !holder.Supported():
+				env.Log.Warn().Msg("this kernel is older than 6.9: the mount will end with its process")
+				return m.serveHere(ctx, env, point)
 			}
-			return m.serve(ctx, env, point)
+			store, err := openStore(ctx, m.store, env.Log, false) // say now that it cannot be opened
+			if err != nil {
+				return cli.WithCode(cli.ExitUnavailable, err)
+			}
+			store.Close()
+			return m.hold(ctx, env, point)
 		},
 	}
 }
 
-// serve is the journey of a byte, from the store to the kernel.
-func (m *mountFlags) serve(ctx context.Context, env *cli.Env, point string) error {
-	store, err := storage.Open(ctx, m.store)
+// open is the journey of a byte, from the store to the kernel.
+func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.State) (*chunkfs.FS, func(), error) {
+	store, err := openStore(ctx, m.store, env.Log, state != nil)
 	if err != nil {
-		return cli.WithCode(cli.ExitUnavailable, err)
+		return nil, nil, cli.WithCode(cli.ExitUnavailable, err)
 	}
-	defer store.Close()
+	origin := cache.NewGuard(store, cache.GuardConfig{Log: env.Log})
 	c, err := cache.Open(cache.Config{
-		Dir: m.cache, Origin: store.Blobs, MaxBytes: int64(m.size), MaxFiles: m.files, MinFreeBytes: int64(m.minFree), Log: env.Log,
+		Dir: m.cache, Origin: origin, MaxBytes: int64(m.size), MaxFiles: m.files, MinFreeBytes: int64(m.minFree), Log: env.Log,
 	})
 	if err != nil {
-		return err
+		store.Close()
+		return nil, nil, err
 	}
-	defer c.Close()
-	fs, err := chunkfs.New(chunkfs.Config{Heads: store.Heads, Cache: c, Deadline: time.Duration(m.deadline), Log: env.Log})
+	fs, err := chunkfs.New(chunkfs.Config{Heads: store, Cache: c, State: state, Deadline: time.Duration(m.deadline), Log: env.Log})
+	if err != nil {
+		c.Close()
+		store.Close()
+		return nil, nil, err
+	}
+	return fs, func() { fs.Close(); c.Close(); store.Close() }, nil
+}
+
+// serveHere mounts and serves in this one process.
+func (m *mountFlags) serveHere(ctx context.Context, env *cli.Env, point string) error {
+	fs, done, err := m.open(ctx, env, nil)
 	if err != nil {
 		return err
 	}
-	defer fs.Close()
+	defer done()
 	mnt, err := fs.Mount(ctx, point)
 	if err != nil {
 		return err
