@@ -1,0 +1,51 @@
+# Everything a developer types. Programs are built without cgo, so that one
+# static binary runs on any Linux of its architecture.
+
+GO     ?= go
+COURSE ?= test/course/sample
+# Two packages at once: many tests drive real mounts, sandboxes and browsers.
+TEST   ?= -p 2 -timeout 20m
+
+.PHONY: run build test check race fuzz bench soak clean
+
+run: build            ## serve a course at http://127.0.0.1:3000
+	@.ci/install run
+	bin/prairielambda dev $(COURSE)
+
+build:                ## bin/{syncer,chunkfs,scheduler,worker,prairielambda}
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./cmd/...
+
+test: build           ## every test; REQUIRE_ALL=1 turns a skipped one into a failure
+	@.ci/install test
+	$(GO) test $(TEST) ./...
+
+check:                ## what needs no machine: format, vet, staticcheck, import rules, go.mod
+	@fmt=$$($(GO) tool gofumpt -l .); [ -z "$$fmt" ] || { echo "not gofumpt-clean: $$fmt"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -count=1 ./test/arch
+	$(GO) mod tidy -diff
+
+race: build           ## the tests of what is concurrent, under the race detector (needs cgo and gcc)
+	@.ci/install test
+	CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 40m ./internal/... ./syncer/... ./chunkfs/... ./jobs/... ./scheduler/...
+
+FUZZTIME ?= 2m
+fuzz:                 ## every fuzz target, one after another, FUZZTIME each
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; \
+	done
+
+soak: build           ## the long proofs whole; make test runs them at a fiftieth of their length
+	@.ci/install test
+	SOAK=1 REQUIRE_ALL=1 $(GO) test -count=1 -p 1 -timeout 6h ./...
+
+bench: build          ## tables against named peers, as ratios of one run
+	@.ci/install bench
+	@for b in test/bench/*/; do [ -f "$$b/main.go" ] || continue; echo "== $$b"; $(GO) run "./$$b" || exit 1; done
+
+clean:                ## what a build made
+	rm -rf bin dist
