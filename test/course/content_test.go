@@ -27,14 +27,25 @@ func TestEveryQuestionTeaches(t *testing.T) {
 			d := &driver{t: t, in: d.in, out: d.out}
 			seen := map[string]bool{}
 			for seed := 1; seed <= 4; seed++ {
-				variant := d.variant(qid, seed)
-				seen[show(t, variant)] = true
-				if seed > 2 {
-					continue
+				life := d.must(request{Op: "life", Name: qid, Data: newData(seed)}).Data
+				variant := life["variant"].(object)
+				delete(variant, "variant_seed")
+				seen[string(mustJSON(t, variant))] = true
+				for kind, test := range life["tests"].(object) {
+					checkTest(t, kind, test.(object)["promise"].(object), test.(object)["got"].(object))
 				}
-				require.Equal(t, variant, d.variant(qid, seed), "the same seed gives the same variant")
-				checkGrading(t, d, qid, variant)
-				checkPanels(t, d, qid, variant)
+				for panel, html := range life["panels"].(object) {
+					require.NotRegexp(t, leftTag, html, "every element was rendered")
+					require.NotRegexp(t, leftMustache, html, "every tag was filled in")
+					if panel == "question" {
+						require.Contains(t, html, "name=", "there is something to answer")
+					}
+				}
+				if seed == 1 {
+					again := d.must(request{Op: "life", Name: qid, Data: newData(seed)}).Data
+					delete(again["variant"].(object), "variant_seed")
+					require.Equal(t, life, again, "the same seed gives the same variant and the same pages")
+				}
 			}
 			if !fixed[qid] {
 				require.Greater(t, len(seen), 1, "another seed gives another variant")
@@ -43,61 +54,28 @@ func TestEveryQuestionTeaches(t *testing.T) {
 	}
 }
 
-// show is a variant without its seed.
-func show(t *testing.T, variant object) string {
-	v := clone(t, variant)
-	delete(v, "variant_seed")
-	return string(mustJSON(t, v))
-}
-
-// checkGrading asks the question's own test for answers, submits them, and
-// compares what became of them with what test promised.
-func checkGrading(t *testing.T, d *driver, qid string, variant object) {
-	t.Helper()
-	for _, kind := range []string{"correct", "incorrect", "invalid"} {
-		data := clone(t, variant)
-		for _, key := range []string{"format_errors", "raw_submitted_answers", "partial_scores", "feedback"} {
-			data[key] = object{}
-		}
-		data["score"], data["gradable"], data["test_type"] = 0, true, kind
-		promise := d.phase(qid, "test", data)
-		raw := promise["raw_submitted_answers"].(object)
-		require.NotEmpty(t, raw, "test(%s) sends answers", kind)
-		got := d.submit(qid, variant, raw)
-		if kind == "invalid" {
-			require.Equal(t, keys(promise["format_errors"]), keys(got["format_errors"]), "%s: %v", kind, raw)
-			continue
-		}
-		require.Empty(t, got["format_errors"], "%s: %v", kind, raw)
-		require.Equal(t, promise["score"], got["score"], "%s: %v of %v", kind, raw, variant)
-		require.Equal(t, scores(promise["partial_scores"]), scores(got["partial_scores"]), "%s: %v", kind, raw)
-		if kind == "correct" {
-			require.EqualValues(t, 1, got["score"])
-		} else {
-			require.Less(t, got["score"], 0.5)
-		}
-	}
-}
-
 var (
 	leftTag      = regexp.MustCompile(`</?(ps-|my-)[a-z]`)
 	leftMustache = regexp.MustCompile(`\{\{|\}\}`)
 )
 
-func checkPanels(t *testing.T, d *driver, qid string, variant object) {
+// checkTest compares what became of a submission with what the question's own
+// test promised of it.
+func checkTest(t *testing.T, kind string, promise, got object) {
 	t.Helper()
-	for _, panel := range []string{"question", "submission", "answer"} {
-		data := clone(t, variant)
-		for _, key := range []string{"format_errors", "raw_submitted_answers", "submitted_answers", "partial_scores", "feedback"} {
-			data[key] = object{}
-		}
-		data["panel"], data["editable"] = panel, panel == "question"
-		html := d.must(request{Op: "phase", Name: qid, Method: "render", Data: data}).HTML
-		require.NotRegexp(t, leftTag, html, "every element was rendered")
-		require.NotRegexp(t, leftMustache, html, "every tag was filled in")
-		if panel == "question" {
-			require.Contains(t, html, "name=", "there is something to answer")
-		}
+	raw := promise["raw_submitted_answers"]
+	require.NotEmpty(t, raw, "test(%s) sends answers", kind)
+	if kind == "invalid" {
+		require.Equal(t, keys(promise["format_errors"]), keys(got["format_errors"]), "%s: %v", kind, raw)
+		return
+	}
+	require.Empty(t, got["format_errors"], "%s: %v", kind, raw)
+	require.Equal(t, promise["score"], got["score"], "%s: %v of %v", kind, raw, got["params"])
+	require.Equal(t, scores(promise["partial_scores"]), scores(got["partial_scores"]), "%s: %v", kind, raw)
+	if kind == "correct" {
+		require.EqualValues(t, 1, got["score"])
+	} else {
+		require.Less(t, got["score"], 0.5)
 	}
 }
 

@@ -6,6 +6,7 @@ course's content is checked before and apart from any sandbox.
 
     {"op": "call", "type": "question"|"element", "name", "method", "html"?, "data", "extensions"?}
     {"op": "phase", "name", "method", "data"}       mustache, elements, then server.py
+    {"op": "life", "name", "data"}                  a variant, its panels, and what test's submissions come to
     {"op": "compile", "name"}                       a path below the course
 """
 
@@ -188,15 +189,56 @@ def plain(value):
     return value
 
 
+def through_json(data):
+    return json.loads(json.dumps(plain(data), allow_nan=False))
+
+
+def variant_of(qid, data):
+    phase(qid, "generate", data)
+    data = through_json(data) | {"answers_names": {}}
+    phase(qid, "prepare", data)
+    del data["answers_names"]
+    return through_json(data)
+
+
+def submit(qid, variant, raw):
+    """Parse what a student sent and, when it has no format error, grade it."""
+    data = through_json(variant | {"raw_submitted_answers": raw, "submitted_answers": raw})
+    data |= {"format_errors": {}, "feedback": {}}
+    phase(qid, "parse", data)
+    data = through_json(data)
+    if not data["format_errors"]:
+        data |= {"partial_scores": {}, "score": 0}
+        phase(qid, "grade", data)
+    return through_json(data)
+
+
+def life(qid, data):
+    variant = variant_of(qid, data)
+    empty = {"format_errors": {}, "raw_submitted_answers": {}, "partial_scores": {}, "feedback": {}, "score": 0}
+    tests, panels = {}, {}
+    for kind in ("correct", "incorrect", "invalid"):
+        promise = through_json(variant | empty | {"gradable": True, "test_type": kind})
+        phase(qid, "test", promise)
+        promise = through_json(promise)
+        tests[kind] = {"promise": promise, "got": submit(qid, variant, promise["raw_submitted_answers"])}
+    for panel in ("question", "submission", "answer"):
+        data = through_json(variant | empty | {"submitted_answers": {}, "panel": panel, "editable": panel == "question"})
+        panels[panel] = phase(qid, "render", data)
+    return {"variant": variant, "tests": tests, "panels": panels}
+
+
 def answer(request):
     if request["op"] == "compile":
         path = COURSE / request["name"]
         compile(path.read_text("utf-8"), str(path), "exec")
         return {}
-    data, method, name = request["data"], request["method"], request["name"]
+    data, method, name = request["data"], request.get("method"), request["name"]
     if data.get("variant_seed") is not None:
         random.seed(data["variant_seed"])
         numpy.random.seed(data["variant_seed"])
+    if request["op"] == "life":
+        return {"data": life(name, data)}
     if request["op"] == "phase":
         result = phase(name, method, data)
     elif request["type"] == "question":
