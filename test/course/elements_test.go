@@ -44,12 +44,13 @@ func TestElementsOneByOne(t *testing.T) {
 		tag, html, name string
 		correct         any
 		params          any
-		raw             string
+		raw             any
 		parsed          any // nil: a format error
 		score           float64
 	}{
 		{tag: "ps-number-input", correct: 2.5, raw: " 2.5 ", parsed: 2.5, score: 1},
 		{tag: "ps-number-input", correct: 2.5, raw: "2.6", parsed: 2.6},
+		{tag: "ps-number-input", correct: 0, raw: 0, parsed: 0., score: 1}, // a number, where a caller skips the form
 		{tag: "ps-number-input", correct: 2.5, raw: "1e999"},
 		{tag: "ps-number-input", correct: 2.5, raw: "nan"},
 		{tag: "ps-number-input", correct: 2.5, raw: ""},
@@ -77,15 +78,15 @@ func TestElementsOneByOne(t *testing.T) {
 		}
 		data = d.element(tc.tag, "parse", html, data).Data
 		if tc.parsed == nil {
-			require.Equal(t, []string{"a"}, keys(data["format_errors"]), "%s: %q", tc.tag, tc.raw)
+			require.Equal(t, []string{"a"}, keys(data["format_errors"]), "%s: %v", tc.tag, tc.raw)
 			data["panel"] = "submission"
 			require.Contains(t, d.element(tc.tag, "render", html, data).HTML, "invalid")
 			continue
 		}
-		require.Empty(t, data["format_errors"], "%s: %q", tc.tag, tc.raw)
+		require.Empty(t, data["format_errors"], "%s: %v", tc.tag, tc.raw)
 		require.EqualValues(t, tc.parsed, data["submitted_answers"].(object)["a"])
 		data = d.element(tc.tag, "grade", html, data).Data
-		require.EqualValues(t, tc.score, data["partial_scores"].(object)["a"].(object)["score"], "%s: %q", tc.tag, tc.raw)
+		require.EqualValues(t, tc.score, data["partial_scores"].(object)["a"].(object)["score"], "%s: %v", tc.tag, tc.raw)
 		for _, panel := range []string{"question", "submission", "answer"} {
 			data["panel"] = panel
 			require.NotEmpty(t, d.element(tc.tag, "render", html, data).HTML, "%s: %s", tc.tag, panel)

@@ -15,7 +15,7 @@ func TestEqualCoursesAreEqualCommits(t *testing.T) {
 		t.Setenv("GIT_DIR", "/nonexistent")
 		t.Setenv("GIT_AUTHOR_NAME", "Someone Else")
 		home := t.TempDir()
-		require.NoError(t, os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[user]\n\tname = Someone Else\n[core]\n\tautocrlf = true\n"), 0o644))
+		require.NoError(t, os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[commit]\n\tgpgsign = true\n[gpg]\n\tprogram = /bin/false\n"), 0o644))
 		t.Setenv("HOME", home)
 		b := open(t)
 		require.NotEqual(t, a.Dir, b.Dir)

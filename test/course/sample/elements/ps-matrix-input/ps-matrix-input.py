@@ -66,7 +66,7 @@ def _read(text):
     if not text:
         raise ValueError("There is no answer.")
     if text.startswith("[["):
-        rows = [row.strip(" ,") for row in text.strip("[]").split("]") for row in [row.replace("[", "")]]
+        rows = [row.replace("[", "").strip(" ,") for row in text.strip("[]").split("]")]
     else:
         rows = text.strip("[]").split(";")
     try:
