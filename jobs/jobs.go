@@ -110,10 +110,17 @@ type CallResult struct {
 	File      []byte          `json:"file,omitzero"` // base64 in JSON; empty, not nil, for an empty file
 	Output    string          `json:"output,omitempty"`
 	Wall      time.Duration   `json:"wall"` // nanoseconds inside the sandbox
+	Timings   []Timing        `json:"timings,omitempty"` // of a phase, as the code inside tells; in order
 
 	// NoStore forbids keeping this answer in a cache: the course or the question
 	// opted out, or the call saw something that its input does not determine.
 	NoStore bool `json:"no_store,omitempty"`
+}
+
+// Timing is one part of a phase: a template, one element, server.py.
+type Timing struct {
+	Name string  `json:"name"`
+	MS   float64 `json:"ms"`
 }
 
 // Usage is what a sandbox used.
