@@ -109,7 +109,7 @@ type CallResult struct {
 	HTML      *string         `json:"html,omitempty"`
 	File      []byte          `json:"file,omitzero"` // base64 in JSON; empty, not nil, for an empty file
 	Output    string          `json:"output,omitempty"`
-	Wall      time.Duration   `json:"wall"` // nanoseconds inside the sandbox
+	Wall      time.Duration   `json:"wall"`              // nanoseconds inside the sandbox
 	Timings   []Timing        `json:"timings,omitempty"` // of a phase, as the code inside tells; in order
 
 	// NoStore forbids keeping this answer in a cache: the course or the question
