@@ -3,14 +3,17 @@ package chunkfs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/prairielambda/prairielambda/chunkfs/cache"
+	"github.com/prairielambda/prairielambda/chunkfs/holder"
 	blobdir "github.com/prairielambda/prairielambda/internal/blob/dir"
 	headdir "github.com/prairielambda/prairielambda/internal/head/dir"
 	"github.com/rs/zerolog"
@@ -38,8 +41,8 @@ type daemonConfig struct {
 	CacheBytes          int64
 	Deadline            time.Duration
 	Fault               string // file: while it is there, the store behaves as it says
-	Device              bool   // descriptors 3 to 6 are device, state and INIT
-	Resend              bool
+	Holder              bool   // run a holder, which starts this daemon again with Held
+	Held                bool
 	LogLevel            string
 }
 
@@ -50,22 +53,39 @@ func daemon(conf string) error {
 	}
 	lvl, _ := zerolog.ParseLevel(c.LogLevel)
 	log := zerolog.New(os.Stderr).Level(lvl)
+	if c.Holder {
+		return hold(c, log)
+	}
 	blobs, err := blobdir.Open(c.Store + "/blobs")
 	if err != nil {
 		return err
 	}
 	defer blobs.Close()
 	sick := &sickStore{Fetcher: blobs, Heads: headdir.New(c.Store), file: c.Fault}
-	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: sick, MaxBytes: c.CacheBytes, Log: log})
+	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: cache.NewGuard(sick, cache.GuardConfig{Log: log}), MaxBytes: c.CacheBytes, Log: log})
 	if err != nil {
 		return err
 	}
 	defer ch.Close()
-	fs, err := New(Config{Heads: sick, Cache: ch, Deadline: c.Deadline, Log: log})
+	var state *State
+	var files []*os.File
+	var line *holder.Line
+	if c.Held {
+		if files, line, err = holder.Join(HeldFiles); err != nil {
+			return err
+		}
+		if state, err = HeldState(files); err != nil {
+			return err
+		}
+	}
+	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Log: log})
 	if err != nil {
 		return err
 	}
 	defer fs.Close()
+	if c.Held {
+		return serveHeld(fs, files, line)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	m, err := fs.Mount(ctx, c.Mount)
@@ -79,4 +99,49 @@ func daemon(conf string) error {
 	case <-ctx.Done():
 		return m.Unmount(context.Background(), time.Second)
 	}
+}
+
+func serveHeld(fs *FS, files []*os.File, line *holder.Line) error {
+	drain := make(chan struct{})
+	go func() {
+		if line.Wait() == nil {
+			close(drain)
+		}
+	}()
+	if err := line.Ready(); err != nil {
+		return err
+	}
+	if err := fs.ServeHeld(files, drain); !errors.Is(err, ErrDrained) {
+		return err
+	}
+	os.Exit(0) // at once, as the command does
+	return nil
+}
+
+func hold(c daemonConfig, log zerolog.Logger) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	upgrade := make(chan os.Signal, 1)
+	signal.Notify(upgrade, syscall.SIGHUP)
+	files, err := AttachHeld(ctx, c.Mount)
+	if err != nil {
+		return err
+	}
+	c.Holder, c.Held = false, true
+	conf, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return holder.Run(ctx, holder.Config{
+		Files: files,
+		Command: func() *exec.Cmd {
+			cmd := exec.Command("/proc/self/exe")
+			cmd.Env = append(os.Environ(), daemonEnv+"="+string(conf))
+			cmd.Stderr = os.Stderr
+			return cmd
+		},
+		Ready:   func() { fmt.Println("ready") },
+		Unmount: func() { _, _ = Detach(context.Background(), c.Mount) },
+		Grace:   time.Second, Upgrade: upgrade, Log: log,
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,7 @@ func mountOptions() *fuse.MountOptions {
 func Handshake(dev *os.File) (init []byte, err error) {
 	fd := int(dev.Fd())
 	buf := make([]byte, maxRead+requestBuf) // the limit is not agreed upon yet
+	defer runtime.KeepAlive(dev)
 	n, err := readDevice(fd, buf)
 	if err != nil {
 		return nil, fmt.Errorf("read INIT: %w", err)
@@ -82,6 +84,7 @@ func readDevice(fd int, buf []byte) (int, error) {
 // server is one process's serving of one device.
 type server struct {
 	fs       *FS
+	dev      *os.File // keeps fd open: a file that nothing refers to closes itself
 	fd       int
 	ps       *fuse.ProtocolServer
 	idle     atomic.Int32 // readers that wait in read(2)
@@ -95,7 +98,7 @@ type server struct {
 // what an earlier one took and did not answer. A closed drain ends Serve early, with
 // ErrDrained, when the requests under way are answered or a moment has passed.
 func (f *FS) Serve(dev *os.File, init []byte, resend bool, drain <-chan struct{}) error {
-	s := &server{fs: f, fd: int(dev.Fd()), ps: fuse.NewProtocolServer(f, mountOptions())}
+	s := &server{fs: f, dev: dev, fd: int(dev.Fd()), ps: fuse.NewProtocolServer(f, mountOptions())}
 	reply := make([]byte, smallReply)
 	if _, st := s.ps.HandleRequest([][]byte{init}, [][]byte{reply}); !st.Ok() {
 		return fmt.Errorf("replay INIT: %v", st)
@@ -105,6 +108,7 @@ func (f *FS) Serve(dev *os.File, init []byte, resend bool, drain <-chan struct{}
 			return err
 		}
 	}
+	defer runtime.KeepAlive(s)
 	gone := make(chan struct{})
 	s.spawn()
 	go func() { s.wg.Wait(); close(gone) }()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -14,7 +13,6 @@ import (
 	"github.com/prairielambda/prairielambda/chunkfs"
 	"github.com/prairielambda/prairielambda/chunkfs/holder"
 	"github.com/prairielambda/prairielambda/internal/cli"
-	"golang.org/x/sys/unix"
 )
 
 // hold mounts and keeps the mount; a child serves it.
@@ -23,7 +21,7 @@ func (m *mountFlags) hold(ctx context.Context, env *cli.Env, point string) error
 	if err != nil {
 		return err
 	}
-	files, err := attach(ctx, point)
+	files, err := chunkfs.AttachHeld(ctx, point)
 	if err != nil {
 		return err
 	}
@@ -73,49 +71,19 @@ func ownBinary() (string, error) {
 	return path, nil
 }
 
-// attach mounts and returns what every server needs: the device, the state and the kernel's INIT.
-func attach(ctx context.Context, point string) ([]*os.File, error) {
-	dev, err := chunkfs.Attach(ctx, point)
-	if err != nil {
-		return nil, err
-	}
-	state, err := chunkfs.NewState()
-	if err != nil {
-		return nil, err
-	}
-	hello, err := chunkfs.Handshake(dev)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("chunkfs-init", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("keep INIT: %w", err)
-	}
-	init := os.NewFile(uintptr(fd), "chunkfs-init")
-	if _, err := init.Write(hello); err != nil {
-		return nil, fmt.Errorf("keep INIT: %w", err)
-	}
-	kept := state.Files()
-	return append([]*os.File{dev}, append(kept[:], init)...), nil
-}
-
 func serveCommand() *cli.Command {
 	var m mountFlags
 	return &cli.Command{
 		Name: "serve", Short: "serve the mount that a mount command holds (it starts this one)",
 		Flags: m.define,
 		Run: func(ctx context.Context, env *cli.Env, _ []string) error {
-			files, line, err := holder.Join(2 + chunkfs.StateFiles)
+			files, line, err := holder.Join(chunkfs.HeldFiles)
 			if err != nil {
 				return cli.Usagef("%v", err)
 			}
-			state, err := chunkfs.OpenState([chunkfs.StateFiles]*os.File(files[1:]))
+			state, err := chunkfs.HeldState(files)
 			if err != nil {
 				return err
-			}
-			init, err := io.ReadAll(io.NewSectionReader(files[3], 0, 1<<16))
-			if err != nil {
-				return fmt.Errorf("read INIT: %w", err)
 			}
 			fs, done, err := m.open(ctx, env, state)
 			if err != nil {
@@ -132,7 +100,7 @@ func serveCommand() *cli.Command {
 			if err := line.Ready(); err != nil {
 				return err
 			}
-			if err := fs.Serve(files[0], init, true, drain); !errors.Is(err, chunkfs.ErrDrained) {
+			if err := fs.ServeHeld(files, drain); !errors.Is(err, chunkfs.ErrDrained) {
 				done()
 				return err
 			}
