@@ -53,6 +53,23 @@ def element_args(function: Any, html: bytes, data: dict) -> Tuple[Any, ...]:
     return (html, data)
 
 
+ELEMENT_URLS = ("client_files_element_url", "client_files_extensions_url")
+
+
+def element_urls(options: dict, name: str, extensions: dict) -> dict:
+    """Return the URLs that an element finds in its options while it renders."""
+    urls: dict = {}
+    base = options.get("course_element_files_url")
+    if isinstance(base, str):
+        urls["client_files_element_url"] = f"{base}/{name}/clientFilesElement"
+    base = options.get("course_element_extension_files_url")
+    if isinstance(base, str):
+        urls["client_files_extensions_url"] = {
+            extension: f"{base}/{name}/{extension}/clientFilesExtension" for extension in extensions
+        }
+    return urls
+
+
 def returned_data(value: Any, data: dict, where: str) -> dict:
     """Return the data a function leaves: the one it mutated, or another it returned."""
     if value is None or value is data:

@@ -2,8 +2,7 @@
 
 Guarantees: course elements win over those of the PrairieLearn root; an element
 is a real directory (not a symlink) with an info.json; names that climb out of
-their directory name nothing. Files are read when a call first needs them, unless
-`scan` read all of them before; a broken info.json is a QuestionError naming it.
+their directory name nothing. Files are read when a call first needs them; a broken info.json is a QuestionError naming it.
 """
 
 from __future__ import annotations
@@ -77,18 +76,6 @@ class Course:
             self._extensions[name] = self._read_extensions(name)
         return self._extensions[name]
 
-    def scan(self) -> None:
-        """Read every element's info.json and extension now, so that no call has to."""
-        for tag in _listdir(f"{self.root}/elements"):
-            try:
-                if self.element(tag) is not None:
-                    self.extensions(tag)
-            except QuestionError:
-                continue  # the call that needs it reports it
-        if self.prairielearn:
-            for tag in self._core_aliases():
-                self.element(tag)
-
     def _find(self, tag: str) -> Optional[Element]:
         if not _inside(tag) or "/" in tag:
             return None
@@ -146,7 +133,8 @@ class Course:
         """Read an info.json; None where there is none."""
         try:
             with open(path, "rb") as file:
-                info: Any = jsonjs.decode(file.read())
+                raw = file.read()
+            info: Any = jsonjs.decode(raw[3:] if raw.startswith(b"\xef\xbb\xbf") else raw)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, OSError, RecursionError) as exc:

@@ -99,6 +99,13 @@ def admit(phase: str, data: dict) -> Tuple[dict, dict]:
     return seen, aside
 
 
+def _differ(one: Any, other: Any) -> bool:
+    try:
+        return bool(one != other)
+    except Exception:  # an array has no truth; whatever this is, it was not there before
+        return True
+
+
 def check(phase: str, before: dict, after: Any, where: str) -> None:
     """Refuse missing, extra, wrongly typed and illegally changed keys after a call.
 
@@ -117,5 +124,5 @@ def check(phase: str, before: dict, after: Any, where: str) -> None:
         cell = row.get(key)
         if cell is not None and not has_type(value, cell.type):
             raise QuestionError(f'data["{key}"] is not of type {cell.type} after {where}')
-        if (cell is None or not cell.editable) and value != before[key]:
+        if (cell is None or not cell.editable) and _differ(value, before[key]):
             raise QuestionError(f'data["{key}"] has been illegally modified by {where}')

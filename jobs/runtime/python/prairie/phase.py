@@ -53,13 +53,10 @@ class ElementPhase:
             known = extensions(element.name)
             return self.clock.time(node.tag, self._element, element, node, known)
 
-        try:
-            if self.method == "render":
-                return traverse.replace(html, visit)
-            traverse.execute(html, visit)
-            return ""
-        except ValueError as exc:  # lxml refuses the document
-            raise QuestionError(f"the HTML cannot be parsed: {exc}") from None
+        if self.method == "render":
+            return traverse.replace(html, visit)
+        traverse.execute(html, visit)
+        return ""
 
     def _element(self, element: Element, node: Any, extensions: dict) -> Any:
         where = f"{self.method}() of element {element.name}"
@@ -96,23 +93,14 @@ class ElementPhase:
         """Show the element its extensions and, in render, the URLs of its client files."""
         for data in (self.before, self.work):
             data["extensions"] = calls.jsonjs.copy(extensions)
-            options = data["options"]
-            if self.method != "render" or not isinstance(options, dict):
-                continue
-            base = options.get("course_element_files_url")
-            if isinstance(base, str):
-                options["client_files_element_url"] = f"{base}/{element.name}/clientFilesElement"
-            base = options.get("course_element_extension_files_url")
-            if isinstance(base, str):
-                options["client_files_extensions_url"] = {
-                    name: f"{base}/{element.name}/{name}/clientFilesExtension" for name in extensions
-                }
+            if self.method == "render":
+                data["options"].update(calls.element_urls(data["options"], element.name, extensions))
 
     def _take_back(self) -> None:
         for data in (self.before, self.work):
             del data["extensions"]
-            data["options"].pop("client_files_element_url", None)
-            data["options"].pop("client_files_extensions_url", None)
+            for key in calls.ELEMENT_URLS:
+                data["options"].pop(key, None)
 
 
 def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:

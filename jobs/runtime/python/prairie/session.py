@@ -20,9 +20,9 @@ from .faults import ALWAYS_THEIRS, Missing, QuestionError
 from .jsonjs import NotJSON, decode, encode
 from .keys import PHASES
 from .modules import Modules
-from .warm import compile_course, preload
+from .warm import compile_course, preload, warm
 
-__all__ = ["NotJSON", "Session", "compile_course", "decode", "encode", "preload"]
+__all__ = ["NotJSON", "Session", "compile_course", "decode", "encode", "preload", "warm"]
 
 _TAG = re.compile(r"\s*<\s*([A-Za-z][^\s/>]*)")
 _MAX_SEED = 2**32
@@ -117,7 +117,11 @@ class Session:
         function = self.element_function(element, method) if method != "generate" else None
         if function is None:
             raise Missing("method_missing", f"element {element.name!r} has no function {method!r}")
-        loan = calls.Loan(self.course.options(self.question), self.course.extensions(element.name))
+        extensions = self.course.extensions(element.name)
+        lent = self.course.options(self.question)
+        if method == "render" and isinstance(data.get("options"), dict):
+            lent.update(calls.element_urls(data["options"], element.name, extensions))
+        loan = calls.Loan(lent, extensions)
         work = loan.give(data)
         arguments = calls.element_args(function, calls.element_html(html, tag), work)
         value = calls.run(self.course.roots, where, function, *arguments)

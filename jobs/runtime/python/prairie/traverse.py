@@ -19,7 +19,7 @@ from .faults import QuestionError
 # https://html.spec.whatwg.org/multipage/syntax.html#void-elements
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _RAW_TEXT = frozenset(("script", "style", "xmp", "iframe", "noembed", "noframes", "plaintext"))
-MAX_REPLACED = 100_000
+MAX_REPLACED = 20_000
 
 Visit = Callable[[Any], Any]
 
@@ -31,7 +31,7 @@ def outer_html(node: Any) -> bytes:
 
 def execute(html: str, visit: Visit) -> None:
     """Call visit for every element of html in document order."""
-    for fragment in lxml.html.fragments_fromstring(html):
+    for fragment in _parse(html):
         if isinstance(fragment, str):
             continue
         for node in fragment.iter():
@@ -78,11 +78,18 @@ def replace(html: str, visit: Visit) -> str:
 
 def _fragments(html: str) -> List[Any]:
     """Parse html into a stack: the last item is the document's first."""
-    fragments = lxml.html.fragments_fromstring(html)
+    fragments = _parse(html)
     if fragments and isinstance(fragments[0], str):
         fragments[0] = _text(fragments[0])
     fragments.reverse()
     return fragments
+
+
+def _parse(html: str) -> List[Any]:
+    try:
+        return lxml.html.fragments_fromstring(html)
+    except Exception as exc:  # lxml raises errors of many types for odd documents
+        raise QuestionError(f"the HTML cannot be parsed: {type(exc).__name__}: {exc}") from None
 
 
 def _open(node: Any) -> str:

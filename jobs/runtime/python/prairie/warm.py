@@ -1,20 +1,24 @@
 """Work that trusted code does ahead of any call, so that no session pays for it.
 
-Guarantees: `preload` runs no code of a course and reads none; after it, a call
-imports nothing of the standard library or of lxml. `compile_course` compiles a
-course's sources to code objects in memory; it executes nothing. A process that compiled one course serves that course only.
+Guarantees: nothing here runs or reads a course but `compile_course`, which
+compiles sources to code objects in memory and executes nothing. After `preload` a
+call imports nothing of the shim's. `warm` leaves no trace: the import path, the
+working directory and every random stream are as they were. A process that
+compiled one course serves that course only.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import random
+import shutil
+import sys
 import tempfile
 from types import CodeType
-from typing import Dict, Optional
+from typing import Any, Dict, Optional
 
-from . import calls, jsonjs, keys, markdown, mustache, traverse
-from .faults import QuestionError, Roots
+from . import markdown
 from .modules import compile_tree
 
 # What course code and the shim touch in most sessions. Absent ones are skipped.
@@ -22,39 +26,100 @@ _LIBRARIES = (
     "base64", "collections", "copy", "csv", "dataclasses", "datetime", "decimal", "enum", "fractions",
     "functools", "hashlib", "html", "html.parser", "inspect", "io", "itertools", "json", "linecache",
     "lxml.etree", "lxml.html", "marshal", "math", "numbers", "os", "pathlib", "pickle", "random", "re",
-    "secrets", "string", "tempfile", "textwrap", "tokenize", "traceback", "typing", "uuid",
+    "secrets", "string", "tempfile", "textwrap", "tokenize", "traceback", "typing", "unicodedata", "uuid",
     "numpy", "numpy.random", "numpy.linalg",
 )  # fmt: skip
 
+_COURSE = {
+    "questions/q/info.json": "{}",
+    "questions/q/question.html": "<p>{{params.a}}</p>{{#params.l}}<x-a b='c'>{{.}}</x-a> &lt;{{/params.l}}",
+    "questions/q/server.py": "import random\nimport helper\ndef generate(data):\n"
+    "    data['params'] = {'a': random.randint(1, 9) / 2, 'l': [1, 2.0]}\n"
+    "def grade(data):\n    raise ValueError('x')\n",
+    "elements/x-a/info.json": "{}",
+    "elements/x-a/x-a.py": "import lxml.html\ndef render(element_html, data):\n"
+    "    return '<b>' + lxml.html.fragment_fromstring(element_html).text + '</b>'\n",
+    "serverFilesCourse/helper.py": "X = 1\n",
+}
+
 
 def preload() -> None:
-    """Import and exercise what every session needs."""
+    """Import and exercise what every session needs; called before any fork."""
     for name in _LIBRARIES:
         try:
             importlib.import_module(name)
         except ImportError:
             continue
-    exercise()
-
-
-def exercise() -> None:
-    """Touch the code paths of a call, so that their pages are warm."""
     markdown.preload()
-    mustache.render("{{#a}}\n{{b.c}} {{{d}}}\n{{/a}}{{^e}}f{{/e}}", {"a": [{"b": {"c": 1.5}}], "d": "<"})
-    traverse.replace("a<p>b<x-y c='d'>e</x-y>f</p>", lambda node: None if node.tag == "x-y" else node)
-    traverse.execute("a<p>b</p>", lambda node: traverse.outer_html(node))
-    data, _ = keys.admit("generate", {"params": {"1": 2.5}, "variant_seed": 1})
-    calls.settle(jsonjs.decode(jsonjs.encode(data)), 1 << 20, "preload")
-    with tempfile.TemporaryFile() as file:
-        file.write(b"x")
-    namespace: dict = {}
-    roots = Roots([("/nowhere", "/course")])
-    for source in ("import nothing_like_this", "1/0"):
-        code = compile(source, "/nowhere/server.py", "exec", 0, True)
-        try:
-            calls.run(roots, "preload", exec, code, namespace)
-        except QuestionError:
-            continue
+    warm()
+    if "sympy" in sys.modules:
+        _sympy(sys.modules["sympy"], rounds=20)
+
+
+def warm() -> None:
+    """Touch the pages that a call will touch, by calls into a course of our own."""
+    try:
+        course = os.path.realpath(tempfile.mkdtemp(prefix="warm-"))
+    except OSError:  # nowhere to write: calls are slower, not wrong
+        return
+    numpy, sympy = sys.modules.get("numpy"), sys.modules.get("sympy")
+    stream = random.getstate()
+    numpy_stream = numpy.random.get_state() if numpy else None
+    places = sys.path, sys.meta_path, sys.path_hooks
+    saved = [list(place) for place in places]
+    cwd = os.getcwd()
+    try:
+        _calls(course)
+        if numpy:
+            _numpy(numpy)
+        if sympy:
+            _sympy(sympy)
+    finally:
+        for place, content in zip(places, saved):
+            place[:] = content
+        os.chdir(cwd)
+        shutil.rmtree(course, ignore_errors=True)
+        for path in [path for path in sys.path_importer_cache if path.startswith(course)]:
+            del sys.path_importer_cache[path]
+        sys.modules.pop("helper", None)
+        random.setstate(stream)
+        if numpy:
+            numpy.random.set_state(numpy_stream)
+
+
+def _calls(course: str) -> None:
+    from . import session
+
+    for name, content in _COURSE.items():
+        path = os.path.join(course, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(content)
+    one = session.Session({"course": course, "question": "q"})
+    data = session.decode(b'{"params":{},"correct_answers":{},"variant_seed":1,"options":{"1":2.5}}')
+    one.seed(data)
+    for kind, method in (("question", "generate"), ("phase", "render"), ("question", "grade")):
+        answer = one.call({"type": kind, "method": method}, data)
+        session.encode(answer)
+        data = answer.get("data", data)
+    one.call({"type": "element", "method": "render", "html": "<x-a>b</x-a>"}, data)
+
+
+def _numpy(numpy: Any) -> None:
+    matrix = numpy.random.randint(1, 9, size=(3, 3)) + numpy.eye(3) * 9
+    numpy.linalg.solve(matrix, numpy.arange(3.0))
+    (matrix @ matrix).round(2).tolist()
+    str(matrix)
+
+
+def _sympy(sympy: Any, rounds: int = 1) -> None:
+    """Fill sympy's caches of small integers and common symbols, and touch their pages."""
+    x, y = sympy.symbols("x y")
+    for a in range(2, 2 + rounds):
+        cubic = sympy.expand((x + a) * (x - 3) ** 2 + a + 1)
+        str(cubic)
+        str(sympy.diff(cubic, x))
+    sympy.latex(sympy.sympify("x**2/2 + sin(y)").subs(x, 2))
 
 
 def compile_course(
@@ -70,4 +135,3 @@ def compile_course(
         folders.append(f"questions/{question}")
     shown = (seen_as or root).rstrip("/")
     return compile_tree(os.fspath(root).rstrip("/"), shown, folders)
-

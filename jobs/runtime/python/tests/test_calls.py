@@ -248,6 +248,16 @@ class Elements(CourseCase):
         self.assertEqual(self.call("element", "render", "x-a")["html"], expected)
         self.assertEqual(self.call("phase", "render")["html"].replace("&quot;", '"'), expected)
 
+    def test_urls_while_rendering(self) -> None:
+        self.element("def render(h, data): return data['options']['client_files_element_url']")
+        data = {"options": {"course_element_files_url": "/e"}}
+        self.assertEqual(self.call("element", "render", "x-a", data=data)["html"], "/e/x-a/clientFilesElement")
+
+    def test_info_json_with_a_byte_order_mark(self) -> None:
+        self.write({"elements/x-b/info.json": b'\xef\xbb\xbf{"controller": "c.py"}'})
+        self.write({"elements/x-b/c.py": "def render(h, d): return 'c'"})
+        self.assertEqual(self.call("element", "render", "x-b")["html"], "c")
+
     def test_a_lent_key_is_not_handed_back(self) -> None:
         self.element("def grade(h, data): data['options']['mine'] = len(data['extensions'])")
         data = {"params": {}, "options": {"question_path": "kept"}, "partial_scores": {}}

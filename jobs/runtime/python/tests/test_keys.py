@@ -37,6 +37,15 @@ GOOD: Dict[str, Any] = {
     "filename": "f", "test_type": "correct",
 }  # fmt: skip
 OTHER = {dict: {"k": 1}, bool: None, int: 99, float: 0.25, str: "other"}
+
+
+class NoTruth:
+    """Compares as numpy's arrays do."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("ambiguous")
+
+
 ELEMENT = """
 def act(h, data):
     step = STEP.get('do')
@@ -107,6 +116,7 @@ class Table(CourseCase):
             run(fault, do="set", key=key, value=[1])
             run("ok" if cell == "E" else fault, do="set", key=key, value=other)
         run(fault, do="set", key="extra", value=1)
+        run(fault, do="set", key="options", value={"question_path": NoTruth()})
         return found
 
 

@@ -265,3 +265,39 @@ class Imports(CourseCase):
             return sorted(set(sys.modules) - before)
 
         self.assertEqual(forked(work), [])
+
+
+class Warm(CourseCase):
+    """Warming leaves no trace."""
+
+    def test_no_trace(self) -> None:
+        def work() -> list:
+            def state() -> list:
+                numpy = sys.modules.get("numpy")
+                drawn = repr(numpy.random.get_state()) if numpy else ""
+                return [random.getstate(), drawn, sys.path[:], sys.meta_path[:], sys.path_hooks[:], os.getcwd(),
+                        sorted(sys.modules), sorted(sys.path_importer_cache), sorted(os.listdir(tempfile.gettempdir()))]  # fmt: skip
+
+            before = state()
+            session.warm()
+            return [a == b for a, b in zip(before, state())]
+
+        self.assertNotIn(False, forked(work))
+
+    def test_a_warm_session_gives_the_same_variant(self) -> None:
+        self.question("import random\ndef generate(d): d['params'] = [random.random(), random.gauss(0, 1)]")
+        cold = self.call("question", "generate")
+
+        def work() -> dict:
+            session.warm()
+            return self.inside([("question", "generate")], SEED, {})[0]
+
+        self.assertEqual(forked(work), cold)
+        self.assertEqual(forked.output, "")
+
+    def test_nowhere_to_write(self) -> None:
+        def work() -> None:
+            tempfile.tempdir = self.root + "/none"
+            session.warm()
+
+        forked(work)

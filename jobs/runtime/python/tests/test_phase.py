@@ -152,6 +152,7 @@ class FormatErrors(CourseCase):
     ("info.json is no object", "", "[]", "/course/questions/q/info.json: not a JSON object"),
     ("other type", "", '{"type": "Calculation"}', "question 'q' is of type Calculation; only v3 questions run here"),
     ("not utf-8", b"\xff", "{}", "q/question.html"),
+    ("html that lxml refuses", '<html><frameset></frameset></html><!-- -->', "{}", "the HTML cannot be parsed"),
 ])  # fmt: skip
 class Faults(CourseCase):
     """What is wrong with a question is said with its file."""
