@@ -41,7 +41,8 @@ func Decompress(d Digest, object []byte) ([]byte, error) {
 	if err := h.Decode(object); err != nil {
 		return nil, &CorruptError{d, err.Error()}
 	}
-	if h.Skippable || !h.HasFCS || h.FrameContentSize > MaxSize {
+	// Descriptor: single segment, no checksum, no dictionary, reserved bits zero.
+	if h.Skippable || object[4]&0x3f != 0x20 || !h.HasFCS || h.FrameContentSize > MaxSize {
 		return nil, &CorruptError{d, "not one zstd frame of a declared, acceptable size"}
 	}
 	// A block of at most 128 KiB costs at least 3 bytes, so a tiny object cannot
