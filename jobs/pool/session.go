@@ -152,7 +152,8 @@ func callResult(t sandbox.Turn) jobs.CallResult {
 		switch {
 		case err != nil:
 			r = jobs.CallResult{Outcome: jobs.Killed, Message: "answered with something that is not a result"}
-		case inside.Outcome == jobs.OK, inside.Outcome == jobs.QuestionError, inside.Outcome == jobs.Missing:
+		case inside.Outcome == jobs.OK, inside.Outcome == jobs.QuestionError, inside.Outcome == jobs.Missing,
+			inside.Outcome == jobs.OutputTooLarge: // the shim refused a result before it was sent
 			r = inside
 		default:
 			r = jobs.CallResult{Outcome: jobs.Killed, Message: fmt.Sprintf("answered with an outcome of its own, %q", inside.Outcome)}
