@@ -3,8 +3,7 @@
 Guarantees: while a function runs, the working directory is its question's or
 element's own and first on sys.path, then the PrairieLearn python directory, then
 serverFilesCourse. A file is executed once a session, with `__file__` set, outside
-sys.modules. Code compiled ahead by `compile_course` is used instead of the source,
-also for imports. A forbidden module fails to import even when already loaded.
+sys.modules. A forbidden module fails to import even when already loaded.
 Nothing is ever written beside the sources.
 """
 
@@ -14,33 +13,12 @@ import importlib.util
 import os
 import sys
 from contextlib import contextmanager
-from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
-from importlib.machinery import ExtensionFileLoader, FileFinder, SourceFileLoader, SourcelessFileLoader
-from types import CodeType
+from importlib.machinery import FileFinder
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 
+from . import bytecode
 from .course import Course
 from .faults import QuestionError
-
-# Filled by compile_course before any course code runs in this process: path -> code.
-_compiled: Dict[str, CodeType] = {}
-
-
-class _Loader(SourceFileLoader):
-    """Loads a module from code compiled ahead where there is some."""
-
-    def get_code(self, fullname: str) -> Optional[CodeType]:
-        return _compiled.get(self.path) or super().get_code(fullname)
-
-    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
-        """Write no bytecode: nothing is written below a course."""
-
-
-_LOADERS = (
-    (ExtensionFileLoader, EXTENSION_SUFFIXES),
-    (_Loader, SOURCE_SUFFIXES),
-    (SourcelessFileLoader, BYTECODE_SUFFIXES),
-)
 
 
 class _Forbid:
@@ -138,7 +116,7 @@ class Modules:
         namespace = self._loaded.get(path)
         if namespace is not None:
             return namespace
-        code = _compiled.get(path)
+        code = bytecode.compiled(path)
         if code is None:
             try:
                 with open(path, "rb") as file:
@@ -172,24 +150,5 @@ class Modules:
         """A path hook that serves the course's directories from code compiled ahead."""
         if self._course.roots.show(path + "/") is None or not os.path.isdir(path):
             raise ImportError("not below a course", path=path)
-        return FileFinder(path, *_LOADERS)
+        return bytecode.finder(path)
 
-
-def compile_tree(root: str, seen_as: str, folders: Iterable[str]) -> Dict[str, CodeType]:
-    """Compile every .py below folders of root, without running any; faulty files are left out."""
-    codes = {}
-    for folder in folders:
-        for directory, names, files in os.walk(f"{root}/{folder}"):
-            names[:] = [name for name in names if name != "__pycache__"]
-            for name in files:
-                if not name.endswith(".py"):
-                    continue
-                path = f"{directory}/{name}"
-                shown = seen_as + path[len(root) :]
-                try:
-                    with open(path, "rb") as file:
-                        codes[shown] = compile(file.read(), shown, "exec", 0, True)
-                except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
-                    continue  # the call that needs it reports it
-    _compiled.update(codes)
-    return codes

@@ -15,14 +15,17 @@ import sys
 from typing import Any, Callable, Dict, Optional
 
 from . import calls, executor as _executor, phase as _phase
+from .bytecode import compile_course, pack_code, unpack_code
 from .course import Course, Element
 from .faults import ALWAYS_THEIRS, Missing, QuestionError
 from .jsonjs import NotJSON, decode, encode
 from .keys import PHASES
 from .modules import Modules
-from .warm import compile_course, preload, warm
+from .warm import preload, warm
 
-__all__ = ["NotJSON", "Session", "compile_course", "decode", "encode", "preload", "warm"]
+__all__ = [
+    "NotJSON", "Session", "compile_course", "decode", "encode", "pack_code", "preload", "unpack_code", "warm",
+]  # fmt: skip
 
 _TAG = re.compile(r"\s*<\s*([A-Za-z][^\s/>]*)")
 _MAX_SEED = 2**32

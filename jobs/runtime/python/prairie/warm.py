@@ -1,10 +1,8 @@
 """Work that trusted code does ahead of any call, so that no session pays for it.
 
-Guarantees: nothing here runs or reads a course but `compile_course`, which
-compiles sources to code objects in memory and executes nothing. After `preload` a
-call imports nothing of the shim's. `warm` leaves no trace: the import path, the
-working directory and every random stream are as they were. A process that
-compiled one course serves that course only.
+Guarantees: nothing here runs or reads a course but its own small one. After
+`preload` a call imports nothing of the shim's. `warm` leaves no trace: the import
+path, the working directory and every random stream are as they were.
 """
 
 from __future__ import annotations
@@ -15,11 +13,9 @@ import random
 import shutil
 import sys
 import tempfile
-from types import CodeType
-from typing import Any, Dict, Optional
+from typing import Any
 
 from . import markdown
-from .modules import compile_tree
 
 # What course code and the shim touch in most sessions. Absent ones are skipped.
 _LIBRARIES = (
@@ -121,17 +117,3 @@ def _sympy(sympy: Any, rounds: int = 1) -> None:
         str(sympy.diff(cubic, x))
     sympy.latex(sympy.sympify("x**2/2 + sin(y)").subs(x, 2))
 
-
-def compile_course(
-    root: str, seen_as: Optional[str] = None, question: Optional[str] = None
-) -> Dict[str, CodeType]:
-    """Compile elements, extensions and serverFilesCourse (and one question) below root.
-
-    seen_as is where calls will see the course, when that is not root. The code
-    objects are used by every Session of this process; they are also returned.
-    """
-    folders = ["elements", "elementExtensions", "serverFilesCourse"]
-    if question:
-        folders.append(f"questions/{question}")
-    shown = (seen_as or root).rstrip("/")
-    return compile_tree(os.fspath(root).rstrip("/"), shown, folders)

@@ -245,6 +245,18 @@ class CompiledAhead(CourseCase):
         self.assertEqual(answer["codes"], [f"{self.root}/elements/x-a/x-a.py", f"{self.root}/serverFilesCourse/helper.py"])
         self.assertEqual(forked.output, "ran\n")
 
+    def test_packed_for_other_processes(self) -> None:
+        self.element("def render(h, d): return 'packed'")
+        packed = forked(lambda: session.pack_code(session.compile_course(self.root)))
+
+        def work() -> dict:
+            self.element("1/0")
+            count = session.unpack_code(packed)
+            return {"count": count, **self.inside([("element", "render", "x-a")], SEED, {})[0]}
+
+        self.assertEqual(forked(work), {"count": 1, "outcome": "ok", "html": "packed"})
+        self.assertEqual(session.unpack_code(b"\0\0\0\0" + packed[4:]), 0)
+
     def test_seen_elsewhere_and_with_a_question(self) -> None:
         self.question("def generate(d): pass", qid="a/b")
         codes = forked(lambda: {p: c.co_filename for p, c in session.compile_course(self.root, "/course", "a/b").items()})
