@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -56,7 +59,7 @@ func mountCommand() *cli.Command {
 	var m mountFlags
 	return &cli.Command{
 		Name: "mount", Usage: "MOUNTPOINT", Short: "mount a store's courses",
-		Long: `MOUNTPOINT/<course>/<version>/... is immutable; MOUNTPOINT/<course>/current is a link to the
+		Long: `MOUNTPOINT is made when it does not exist. MOUNTPOINT/<course>/<version>/... is immutable; MOUNTPOINT/<course>/current is a link to the
 version that the course's head names. MOUNTPOINT/.chunkfs/status tells how it fares.
 Root mounts for all users; anybody else needs fusermount3 and mounts for themselves.
 
@@ -71,6 +74,11 @@ SIGTERM and SIGINT unmount.`,
 			point, err := filepath.Abs(args[0])
 			if err != nil {
 				return fmt.Errorf("mount point: %w", err)
+			}
+			if _, err := os.Lstat(point); errors.Is(err, fs.ErrNotExist) {
+				if err := os.MkdirAll(point, 0o755); err != nil {
+					return fmt.Errorf("mount point: %w", err)
+				}
 			}
 			if m.cache, err = filepath.Abs(m.cache); err != nil {
 				return fmt.Errorf("cache: %w", err)

@@ -79,7 +79,9 @@ func decode(t *testing.T, a *stack.Answer) object {
 
 const cubic = "/courses/sample/current/question/calculus/derivatives/cubic"
 
-func seed(n int) object { return object{"params": object{}, "correct_answers": object{}, "variant_seed": n} }
+func seed(n int) object {
+	return object{"params": object{}, "correct_answers": object{}, "variant_seed": n}
+}
 
 func TestFromARepositoryToAGradedAnswer(t *testing.T) {
 	s, repo := start(t)

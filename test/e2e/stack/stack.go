@@ -89,7 +89,7 @@ func (s *Stack) Start(ctx context.Context, workerArgs ...string) error {
 	if err := s.StartWorker(ctx, workerArgs...); err != nil {
 		return err
 	}
-	addr, err := freeAddr()
+	addr, err := FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *Stack) StartMount() error {
 
 // StartWorker starts a worker on the mount and waits for it.
 func (s *Stack) StartWorker(ctx context.Context, args ...string) error {
-	addr, err := freeAddr()
+	addr, err := FreeAddr()
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,8 @@ func (s *Stack) Post(path string, body any) (*Answer, error) {
 	return &Answer{resp.StatusCode, resp.Header, b}, err
 }
 
-func freeAddr() (string, error) {
+// FreeAddr finds a loopback address that nobody listens on now.
+func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
