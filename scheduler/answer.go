@@ -33,7 +33,7 @@ func (x *exchange) answer(res *jobs.Result, c *jobs.CallResult) error {
 	if accepts(x.r, typeResult) {
 		full := fullResult{
 			Data: c.Data, HTML: c.HTML, Output: c.Output, Outcome: c.Outcome,
-			Usage: res.Usage, Version: res.Version, ID: x.id,
+			Usage: res.Usage, Version: x.note.version, ID: x.id,
 		}
 		if c.File != nil {
 			full.File = &c.File

@@ -23,10 +23,9 @@ type exchange struct {
 // note is what the log line and the metrics say of an exchange; no payload.
 type note struct {
 	verb, course, version, name, method string
-	token, worker, outcome, cache       string
-	status, tries                       int
-	hedged                              bool
-	queue                               time.Duration
+	token, outcome, cache               string
+	status                              int
+	trip                                trip
 	cause                               error // of a 5xx
 }
 

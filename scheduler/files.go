@@ -34,16 +34,15 @@ func (g *Gateway) files(x *exchange) error {
 		Header: traceOf(x.r), Course: course, Version: label, ID: x.id,
 	}
 	copyHeader(req.Header, x.r.Header, "Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
-	// The bytes are read before onFleet returns them to the caller one by one, so
-	// a worker that fails later than its headers cuts the answer short.
-	won, err := onFleet(ctx, g, course+"\x00"+label, "", func(_ context.Context, w *fleet.Worker) (*http.Response, error) {
+	// Only up to its headers can another worker take over; one that fails later cuts the answer short.
+	won, err := onFleet(ctx, g, routeKey(course, label), "", func(_ context.Context, w *fleet.Worker) (*http.Response, error) {
 		return w.Send(ctx, req)
 	})
 	if err != nil {
 		return err
 	}
 	defer won.Value.Body.Close()
-	x.note.worker, x.note.tries = won.By.URL, won.Tries
+	x.note.trip = trip{worker: won.By, tries: won.Tries}
 	h := x.w.Header()
 	copyHeader(h, won.Value.Header, "Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified")
 	h.Set("Cache-Control", "private, max-age=31536000, immutable")

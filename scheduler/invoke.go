@@ -16,7 +16,7 @@ import (
 // maxTries bounds the executions of one call, whatever the size of the fleet.
 const maxTries = 3
 
-// invoke resolves the version, waits for a place and runs inv on the fleet.
+// invoke resolves the version and answers inv from the render cache or the fleet.
 func (g *Gateway) invoke(ctx context.Context, x *exchange, inv *jobs.Invocation) (*jobs.Result, error) {
 	label, err := g.resolve(ctx, x, inv.Course, inv.Version)
 	if err != nil {
@@ -25,38 +25,56 @@ func (g *Gateway) invoke(ctx context.Context, x *exchange, inv *jobs.Invocation)
 	inv.ID, inv.Version, inv.Limits = x.id, label, g.cfg.Limits
 	x.w.Header().Set("Prairie-Version", label)
 	x.note.version = label
+	if key, runtime, ok := g.cacheKey(ctx, x, inv); ok {
+		return g.cached(ctx, x, inv, key, runtime)
+	}
+	t, err := g.execute(ctx, inv, traceOf(x.r))
+	x.note.trip = t
+	return t.res, err
+}
+
+// trip is what became of one execution, and how it got there.
+type trip struct {
+	res    *jobs.Result
+	worker *fleet.Worker
+	tries  int
+	hedged bool
+	queue  time.Duration
+}
+
+// execute waits for a place and runs inv on the fleet.
+func (g *Gateway) execute(ctx context.Context, inv *jobs.Invocation, trace http.Header) (t trip, err error) {
 	body, err := json.Marshal(inv)
 	if err != nil {
-		return nil, fmt.Errorf("encode invocation: %w", err)
+		return t, fmt.Errorf("encode invocation: %w", err)
 	}
 	begin := time.Now()
 	leave, err := g.queue.Enter(ctx, inv.Course)
-	x.note.queue = time.Since(begin)
+	t.queue = time.Since(begin)
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	defer leave()
-
 	class := classOf(inv)
 	req := fleet.Request{
-		Path: "/v1/invoke", Body: body, Header: traceOf(x.r),
-		Course: inv.Course, Version: label, ID: x.id,
+		Path: "/v1/invoke", Body: body, Header: trace,
+		Course: inv.Course, Version: inv.Version, ID: inv.ID,
 	}
 	begin = time.Now()
-	won, err := onFleet(ctx, g, inv.Course+"\x00"+label, class, func(ctx context.Context, w *fleet.Worker) (*jobs.Result, error) {
+	won, err := onFleet(ctx, g, routeKey(inv.Course, inv.Version), class, func(ctx context.Context, w *fleet.Worker) (*jobs.Result, error) {
 		return callWorker(ctx, w, req, inv)
 	})
-	x.note.tries, x.note.hedged = won.Tries, won.Hedged
-	if won.By != nil {
-		x.note.worker = won.By.URL
-	}
+	t.res, t.worker, t.tries, t.hedged = won.Value, won.By, won.Tries, won.Hedged
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	g.latency.Record(class, time.Since(begin))
-	g.metrics.phases(x.note.queue, won.Value)
-	return won.Value, nil
+	g.metrics.phases(t.queue, t.res)
+	return t, nil
 }
+
+// routeKey is what a worker keeps warm sandboxes for.
+func routeKey(course, version string) string { return course + "\x00" + version }
 
 // callWorker runs an invocation at one worker and holds the worker to its
 // contract: as many answers as calls, of this version, each with its content.

@@ -100,6 +100,10 @@ func (g *Gateway) finish(x *exchange, rec *recorder, took time.Duration) {
 	if e == nil {
 		return
 	}
+	worker := ""
+	if n.trip.worker != nil {
+		worker = n.trip.worker.URL
+	}
 	for _, f := range []struct{ k, v string }{
 		{"token", n.token},
 		{"course", n.course},
@@ -107,7 +111,7 @@ func (g *Gateway) finish(x *exchange, rec *recorder, took time.Duration) {
 		{"name", n.name},
 		{"method", n.method},
 		{"outcome", n.outcome},
-		{"worker", n.worker},
+		{"worker", worker},
 		{"cache", n.cache},
 	} {
 		if f.v != "" {
@@ -117,11 +121,11 @@ func (g *Gateway) finish(x *exchange, rec *recorder, took time.Duration) {
 	if n.cause != nil {
 		e = e.AnErr("error", n.cause)
 	}
-	if n.tries > 1 {
-		e = e.Int("tries", n.tries).Bool("hedged", n.hedged)
+	if n.trip.tries > 1 {
+		e = e.Int("tries", n.trip.tries).Bool("hedged", n.trip.hedged)
 	}
 	e.Str("id", x.id).Str("verb", n.verb).Int("status", n.status).Int64("bytes", rec.bytes).
-		Dur("queue_ms", n.queue).Dur("ms", took).Msg("call")
+		Dur("queue_ms", n.trip.queue).Dur("ms", took).Msg("call")
 }
 
 func (g *Gateway) health(x *exchange) error {

@@ -29,6 +29,7 @@ import (
 	"github.com/prairielambda/prairielambda/scheduler/admit"
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
 	"github.com/prairielambda/prairielambda/scheduler/hedge"
+	"github.com/prairielambda/prairielambda/scheduler/rendercache"
 )
 
 // Config configures a Gateway. The zero value of a field means its default.
@@ -51,6 +52,9 @@ type Config struct {
 	MaxWait    time.Duration // longest estimated wait for a place; default 5 s
 	CurrentTTL time.Duration // how long "current" may mean what it last meant; default 100 ms
 	Limits     jobs.Limits   // sent with every invocation; zero fields are the worker's own
+	CacheBytes int64         // of the render cache in memory; default 64 MiB, negative turns the cache off
+	CacheTTL   time.Duration // of one kept result; default 1 h
+	CacheDir   string        // a directory of its own for kept results; empty keeps them in memory only
 	HedgeShare float64       // extra executions, as a share of calls; default 0.05, negative turns hedging off
 
 	// Fallback answers what is no route of the gateway, behind the same checks of
@@ -86,6 +90,7 @@ type Gateway struct {
 	cfg       Config
 	fleet     *fleet.Fleet
 	queue     *admit.Queue
+	cache     *rendercache.Cache // nil when it is off
 	budget    *hedge.Budget
 	latency   *hedge.Latency
 	metrics   *metrics
@@ -117,6 +122,14 @@ func New(cfg Config) (*Gateway, error) {
 	}
 	g.queue = admit.New(admit.Config{Capacity: g.capacity, MaxWait: cfg.MaxWait})
 	g.endpoints = endpoints()
+	if cfg.CacheBytes >= 0 {
+		g.cache, err = rendercache.New(rendercache.Config{
+			Bytes: cfg.CacheBytes, TTL: cfg.CacheTTL, Dir: cfg.CacheDir, FillTime: cfg.Deadline, Register: cfg.Registry,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("scheduler: %w", err)
+		}
+	}
 	if err := m.observe(cfg.Registry, g.queue); err != nil {
 		return nil, fmt.Errorf("scheduler: %w", err)
 	}
@@ -137,6 +150,9 @@ func (g *Gateway) capacity() int {
 // gateway has ended.
 func (g *Gateway) Run(ctx context.Context) error {
 	err := g.fleet.Run(ctx)
+	if g.cache != nil {
+		g.cache.Close()
+	}
 	g.attempts.Wait()
 	if errors.Is(err, context.Canceled) {
 		err = nil

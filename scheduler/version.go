@@ -8,6 +8,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
+	"github.com/prairielambda/prairielambda/scheduler/rendercache"
 )
 
 // maxVersions bounds how many versions' chunk lists are remembered.
@@ -17,7 +18,7 @@ const maxVersions = 256
 type versions struct {
 	mu      sync.Mutex // guards both
 	current map[string]resolved
-	known   map[string]*jobs.VersionInfo // course, NUL, version; immutable
+	known   map[string]*rendercache.Version // course, NUL, version; immutable
 }
 
 type resolved struct {
@@ -45,15 +46,22 @@ func (g *Gateway) resolve(ctx context.Context, x *exchange, course, version stri
 	return info.Version, nil
 }
 
-// info returns the chunks of a version that is not "current".
-func (g *Gateway) info(ctx context.Context, x *exchange, course, version string) (*jobs.VersionInfo, error) {
-	g.versions.mu.Lock()
-	v := g.versions.known[course+"\x00"+version]
-	g.versions.mu.Unlock()
-	if v != nil {
-		return v, nil
+// chunks returns what a version that is not "current" holds, or nil when no
+// worker tells: then the call itself will say why.
+func (g *Gateway) chunks(ctx context.Context, x *exchange, course, version string) *rendercache.Version {
+	if v := g.versions.get(course, version); v != nil {
+		return v
 	}
-	return g.lookup(ctx, x, course, version)
+	if _, err := g.lookup(ctx, x, course, version); err != nil {
+		return nil
+	}
+	return g.versions.get(course, version)
+}
+
+func (v *versions) get(course, version string) *rendercache.Version {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.known[routeKey(course, version)]
 }
 
 // lookup asks a worker. Callers that ask for the same at once share one request,
@@ -96,12 +104,14 @@ func (g *Gateway) lookup(ctx context.Context, x *exchange, course, version strin
 }
 
 func (v *versions) remember(course, asked string, info *jobs.VersionInfo, at time.Time) {
+	info.Course = course
+	prepared := rendercache.NewVersion(info)
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.known == nil || len(v.known) >= maxVersions {
-		v.known = map[string]*jobs.VersionInfo{}
+		v.known = map[string]*rendercache.Version{}
 	}
-	v.known[course+"\x00"+info.Version] = info
+	v.known[routeKey(course, info.Version)] = prepared
 	if asked == jobs.CurrentVersion {
 		if v.current == nil || len(v.current) >= 16*maxVersions {
 			v.current = map[string]resolved{}
