@@ -236,7 +236,7 @@ func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limit
 	if spareFits(limits, p.cfg.Default) {
 		if box := p.tender.claim(v); box != nil {
 			if err := box.Mount(ctx, own); err == nil {
-				box.Restart(limits)
+				box.Restart(limits, 0)
 				return box, false, nil
 			}
 			box.Close() // it died, or could not be given its question: a new one can

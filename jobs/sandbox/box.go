@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,12 @@ type Box struct {
 	out     []byte // to be written
 
 	closeOnce sync.Once
-	used      jobs.Usage // set by Close
+	used      jobs.Usage    // set by Close
+	warmed    time.Duration // CPU time spent before Restart
+	overdraft atomic.Bool   // the watch of tier reduced saw too much memory
+
+	mu   sync.Mutex // guards gone, and pidfd against Kill
+	gone bool       // pidfd is closed
 }
 
 // childEnds are the descriptors that a sandbox's own side gets.
@@ -96,9 +102,7 @@ func pipe() (ours int, theirs *os.File, err error) {
 type spawnMessage struct {
 	UID     int             `json:"uid"`
 	Files   int64           `json:"files"`
-	CPU     uint64          `json:"cpu"`
-	NProc   uint64          `json:"nproc"`
-	AS      uint64          `json:"as"`
+	Rlimits []rlimit        `json:"rlimits"`
 	Attach  int             `json:"attach"`
 	Into    bool            `json:"into"`
 	Targets []string        `json:"targets"`
@@ -107,7 +111,7 @@ type spawnMessage struct {
 
 // Spawn forks a sealed sandbox. It returns as soon as the child exists: what the
 // child's program says first is read by the first Turn. ctx bounds the wait for
-// a slot only.
+// a slot and for the zygote's attention; a fork that has begun ends by itself.
 func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 	b, ends, err := z.host.newBox(ctx, spec.Limits)
 	if err != nil {
@@ -121,7 +125,7 @@ func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 	}
 	defer closeAll(mounts)
 	m := spawnMessage{
-		UID: b.slot.uid, Files: spec.Limits.Files, CPU: cpuSeconds(spec.Limits.CPU), Targets: targets, Hello: spec.Hello,
+		UID: b.slot.uid, Files: spec.Limits.Files, Rlimits: z.host.rlimits(spec.Limits, true), Targets: targets, Hello: spec.Hello,
 	}
 	files := []*os.File{ends.conn, ends.stdout, ends.stderr, b.slot.net}
 	if cg := b.slot.cg; cg != nil {
@@ -129,41 +133,63 @@ func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 		if cg.into != nil {
 			m.Into, files = true, append(files, cg.into)
 		}
-	} else { // no cgroup: the process's own limits are all there is
-		m.NProc, m.AS = uint64(spec.Limits.Processes), reducedAS(spec.Limits.Memory)
 	}
+	files = append(files, mounts...)
 	msg, err := json.Marshal(m)
+	if err == nil && (len(msg) > maxSpawnMessage || len(files) > maxSpawnFiles) {
+		err = fmt.Errorf("fork a sandbox: %d mounts are more than one message holds", len(mounts))
+	}
 	if err != nil {
 		b.Close()
 		return nil, err
 	}
-	r := zygoteRequest{msg, append(files, mounts...), make(chan zygoteReply, 1)}
+	r := zygoteRequest{msg, files, make(chan zygoteReply, 1)}
 	select {
 	case z.reqs <- r:
 	case <-z.dead:
 		b.Close()
 		return nil, ErrZygoteDead
+	case <-ctx.Done():
+		b.Close()
+		return nil, fmt.Errorf("fork a sandbox: %w", context.Cause(ctx))
 	}
 	rep := <-r.reply
 	if rep.err != nil {
 		b.Close()
 		return nil, rep.err
 	}
-	b.pid, b.pidfd = rep.pid, os.NewFile(uintptr(rep.pidfd), "pidfd")
+	b.born(rep.pid, rep.pidfd)
 	return b, nil
 }
 
-// reducedAS leaves room for what the interpreter has mapped before the call.
-func reducedAS(memory int64) uint64 { return uint64(memory) + 2<<30 }
+// What a zygote takes in one message: the kernel passes 253 descriptors at most.
+const (
+	maxSpawnMessage = 48 << 10
+	maxSpawnFiles   = 240
+)
 
-// cpuSeconds rounds up: RLIMIT_CPU counts whole seconds.
-func cpuSeconds(d time.Duration) uint64 { return uint64((d + time.Second - 1) / time.Second) }
+// born takes charge of the sandbox's init.
+func (b *Box) born(pid, pidfd int) {
+	b.pid, b.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
+	if b.slot.cg == nil {
+		b.watch()
+	}
+}
 
 // Kill ends everything in the sandbox at once; Turn and Close see to the rest.
 func (b *Box) Kill() {
-	if b.pidfd != nil {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pidfd != nil && !b.gone { // a closed descriptor's number may be another sandbox's by now
 		_ = unix.PidfdSendSignal(int(b.pidfd.Fd()), unix.SIGKILL, nil, 0)
 	}
+}
+
+// Alive reports whether the sandbox's init still runs.
+func (b *Box) Alive() bool {
+	fds := []unix.PollFd{{Fd: int32(b.pidfd.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds, 0)
+	return n == 0 && err == nil
 }
 
 // reap waits up to limit for the end of the sandbox's init, and with it of its
@@ -206,7 +232,7 @@ func (b *Box) Close() jobs.Usage {
 		dead := b.reap(stuckAfter)
 		b.used = jobs.Usage{
 			Wall:   time.Since(b.started),
-			CPU:    time.Duration(b.usage.Utime.Nano() + b.usage.Stime.Nano()),
+			CPU:    max(b.cpu()-b.warmed, 0),
 			Memory: b.slot.cg.peak(),
 		}
 		if dead {
@@ -228,10 +254,19 @@ func (b *Box) Close() jobs.Usage {
 }
 
 func (b *Box) finish() {
+	b.mu.Lock()
+	b.gone = true
+	b.mu.Unlock()
 	if b.pidfd != nil {
 		b.pidfd.Close()
+		b.host.forget(b.pid)
 	}
 	b.host.release(b.slot)
+}
+
+// cpu is what the reaped sandbox used in all, its children included.
+func (b *Box) cpu() time.Duration {
+	return time.Duration(b.usage.Utime.Nano() + b.usage.Stime.Nano())
 }
 
 func (h *Host) quarantine(n int) {
@@ -241,8 +276,9 @@ func (h *Host) quarantine(n int) {
 }
 
 // Restart begins the life that counts of a sandbox that waited as a spare: its
-// clock, and the limits that are not fixed by its making.
-func (b *Box) Restart(limits jobs.Limits) {
-	b.started = time.Now()
+// clock, and the limits that are not fixed by its making. spent is the CPU time
+// that its warming took.
+func (b *Box) Restart(limits jobs.Limits, spent time.Duration) {
+	b.started, b.warmed = time.Now(), spent
 	b.limits.Wall, b.limits.CPU, b.limits.Output, b.limits.Result = limits.Wall, limits.CPU, limits.Output, limits.Result
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -86,7 +87,7 @@ func (c *cgroups) openV2(own, name string) error {
 	}
 	const enable = "+memory +pids"
 	if os.WriteFile(filepath.Join(own, "cgroup.subtree_control"), []byte(enable), 0) != nil {
-		leaf := filepath.Join(own, name+"-daemon")
+		leaf := filepath.Join(own, name+leafSuffix)
 		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("make cgroup: %w", err)
 		}
@@ -132,11 +133,24 @@ func (c *cgroups) remove() {
 	}
 }
 
+// leafSuffix ends the name of the leaf that the processes moved to which were in
+// our cgroup before us. They are not ours to kill, now or in a later sweep.
+const leafSuffix = "-daemon"
+
 func removeCgroup(dir string) {
+	if strings.HasSuffix(dir, leafSuffix) {
+		_ = os.Remove(dir) // goes when it is empty
+		return
+	}
 	sub, _ := filepath.Glob(filepath.Join(dir, "*", "cgroup.procs"))
 	for _, procs := range append(sub, filepath.Join(dir, "cgroup.procs")) {
-		killProcs(procs)
-		_ = os.Remove(filepath.Dir(procs))
+		for try := 0; try < 20; try++ { // the killed take a moment to leave
+			killProcs(procs)
+			if err := os.Remove(filepath.Dir(procs)); !errors.Is(err, unix.EBUSY) {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
 	}
 }
 
@@ -161,6 +175,10 @@ func cgroupTrees() (map[string]cgroupTree, error) {
 		if f := strings.SplitN(l, ":", 3); len(f) == 3 {
 			for _, ctl := range strings.Split(f[1], ",") {
 				own[ctl] = f[2]
+				// A worker that ran here before moved us to a leaf; its parent is ours.
+				if base := filepath.Base(f[2]); strings.HasPrefix(base, dirPrefix) && strings.HasSuffix(base, leafSuffix) {
+					own[ctl] = filepath.Dir(f[2])
+				}
 			}
 		}
 	})

@@ -58,6 +58,7 @@ func (c *cgroups) slot(i int) (*slotCgroup, error) {
 		s.attach = append(s.attach, procs)
 		switch ctl {
 		case "memory":
+			swappiness(dir)
 			err = errors.Join(err, open(dir, "memory.limit_in_bytes", os.O_WRONLY, &s.memLimit),
 				open(dir, "memory.max_usage_in_bytes", os.O_RDWR, &s.memPeak),
 				open(dir, "memory.oom_control", os.O_RDONLY, &s.memOOM))
@@ -81,12 +82,18 @@ func (c *cgroups) slot(i int) (*slotCgroup, error) {
 			open(dir, "memory.events", os.O_RDONLY, &s.memOOM), open(dir, "pids.max", os.O_WRONLY, &s.pidsMax))
 		_ = open(dir, "memory.peak", os.O_RDWR, &s.memPeak) // since Linux 5.19; writable since 6.12
 		_ = os.WriteFile(filepath.Join(dir, "memory.oom.group"), []byte("1"), 0)
+		_ = os.WriteFile(filepath.Join(dir, "memory.swap.max"), []byte("0"), 0) // absent without swap accounting
 	}
 	_ = open(dir, "cgroup.kill", os.O_WRONLY, &s.kill) // since Linux 5.14
 	if err != nil {
 		return fail(err)
 	}
 	return s, nil
+}
+
+// swappiness keeps a v1 slot out of swap: its limit counts memory only.
+func swappiness(dir string) {
+	_ = os.WriteFile(filepath.Join(dir, "memory.swappiness"), []byte("0"), 0)
 }
 
 // limit prepares the slot for its next use.

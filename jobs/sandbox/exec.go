@@ -36,12 +36,23 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 	}
 	defer closeAll(mounts)
 	s := &seal{
-		walls: h.walls, UID: b.slot.uid, Files: spec.Limits.Files, CPU: cpuSeconds(spec.Limits.CPU), Targets: targets,
+		walls: h.walls, UID: b.slot.uid, Files: spec.Limits.Files, Rlimits: h.rlimits(spec.Limits, false), Targets: targets,
+		Net: !h.walls.Userns,
 	}
 	var pidfd int
 	attr := &syscall.SysProcAttr{
 		Setsid: true, PidFD: &pidfd,
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
+	}
+	if h.walls.Userns {
+		// A leaf user namespace, as a zygote's child makes for itself. This program
+		// has threads and cannot, so it is born in one, with everything it needs.
+		attr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET
+		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 65534, HostID: 0, Size: 1}}
+		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 65534, HostID: 0, Size: 1}}
+		for c := range h.walls.LastCap + 1 {
+			attr.AmbientCaps = append(attr.AmbientCaps, uintptr(c)) // not uid 0: exec would drop them
+		}
 	}
 	files := []*os.File{b.slot.net}
 	if cg := b.slot.cg; cg != nil {
@@ -49,10 +60,6 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 		if cg.into != nil {
 			attr.UseCgroupFD, attr.CgroupFD = true, int(cg.into.Fd())
 		}
-	} else {
-		// The one user of this tier counts every process of the author's in this
-		// namespace, so that the bound is loose.
-		s.NProc = uint64(spec.Limits.Processes) + 512
 	}
 	cmd, err := h.startStage(stageConfig{Root: c.Root, Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, attr,
 		[3]*os.File{nil, ends.stdout, ends.stderr}, append(files, mounts...))
@@ -61,7 +68,7 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 		return nil, err
 	}
 	// From here on the Box is the one that waits for the process.
-	b.pid, b.pidfd = cmd.Process.Pid, os.NewFile(uintptr(pidfd), "pidfd")
+	b.born(cmd.Process.Pid, pidfd)
 	_ = cmd.Process.Release()
 	return b, nil
 }

@@ -38,8 +38,11 @@ type Host struct {
 	ownNS   *os.File
 	ownRoot *os.File
 
-	mu          sync.Mutex // guards quarantined
+	forking sync.RWMutex // held while a child exists whose pid nobody knows
+
+	mu          sync.Mutex // guards the fields below
 	quarantined int
+	children    map[int]struct{} // of the spawner, not yet waited for
 }
 
 // slot is what one sandbox at a time has to itself.
@@ -69,7 +72,7 @@ func Open(cfg Config) (*Host, error) {
 	if cfg.Tier != "" && cfg.Tier != tier {
 		return nil, fmt.Errorf("tier %s was asked for, this process can give %s", cfg.Tier, tier)
 	}
-	h := &Host{cfg: cfg, tier: tier, free: make(chan *slot, cfg.Slots)}
+	h := &Host{cfg: cfg, tier: tier, free: make(chan *slot, cfg.Slots), children: map[int]struct{}{}}
 	for _, step := range []func() error{h.openWalls, h.openDir, h.openCgroups, h.openThreads, h.openSlots} {
 		if err := step(); err != nil {
 			h.Close()
@@ -81,6 +84,8 @@ func Open(cfg Config) (*Host, error) {
 
 func (h *Host) openWalls() (err error) {
 	h.walls.Userns = h.tier != TierRoot
+	h.walls.Clone = unix.CLONE_NEWPID
+	h.walls.Unshare = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 	h.walls.Landlock = newLandlockPolicy(landlockABI())
 	if h.walls.LastCap, err = lastCap(); err != nil {
 		return err
@@ -139,6 +144,7 @@ func (h *Host) openSlots() error {
 		}
 		if h.cg != nil {
 			if s.cg, err = h.cg.slot(i); err != nil {
+				s.net.Close()
 				return err
 			}
 		}

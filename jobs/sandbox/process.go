@@ -49,7 +49,12 @@ func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os
 	attr.Pdeathsig = syscall.SIGKILL
 	attr.Cloneflags |= syscall.CLONE_NEWNS
 	cmd.SysProcAttr = attr
+	h.forking.RLock()
 	err = h.spawner.do(cmd.Start)
+	if err == nil {
+		h.remember(cmd.Process.Pid)
+	}
+	h.forking.RUnlock()
 	theirs.Close()
 	if err != nil {
 		return nil, fmt.Errorf("start a sandbox stage: %w", err)
@@ -68,8 +73,7 @@ func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os
 		err = errors.New(string(said))
 	}
 	if err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		h.end(cmd)
 		return nil, fmt.Errorf("build a sandbox: %w", err)
 	}
 	return cmd, nil

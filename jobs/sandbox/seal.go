@@ -17,19 +17,22 @@ type walls struct {
 	Seccomp  seccompPolicy  `json:"seccomp"`
 	Userns   bool           `json:"userns"` // we are uid 0 of a user namespace, not of the machine
 	LastCap  int            `json:"last_cap"`
+
+	// Namespaces that a zygote's child is born in, and that it makes for itself.
+	Clone   uint64 `json:"clone"`
+	Unshare uint64 `json:"unshare"`
 }
 
 // seal is all that one sandbox needs to close itself: the same steps in the same
 // order in Go (apply) and in a zygote's child (seal.py).
 type seal struct {
 	walls
-	UID     int      `json:"uid"`     // user and group inside; ignored in a user namespace
-	Files   int64    `json:"files"`   // bytes of /tmp, and of /dev/shm
-	CPU     uint64   `json:"cpu"`     // seconds
-	NProc   uint64   `json:"nproc"`   // RLIMIT_NPROC; 0 leaves it to the cgroup
-	AS      uint64   `json:"as"`      // RLIMIT_AS; 0 leaves it to the cgroup
+	UID     int      `json:"uid"`   // user and group inside; ignored in a user namespace
+	Files   int64    `json:"files"` // bytes of /tmp, and of /dev/shm
+	Rlimits []rlimit `json:"rlimits"`
 	Targets []string `json:"targets"` // where the course's mounts go, below /course
 	Attach  int      `json:"attach"`  // how many cgroup.procs descriptors there are
+	Net     bool     `json:"net"`     // enter the network namespace behind firstFD
 }
 
 // The descriptors of a sandbox: a zygote receives them in this order with a
@@ -37,12 +40,6 @@ type seal struct {
 //
 //	net, attach..., mount...
 const firstFD = 4
-
-// Rlimits that are the same for every sandbox.
-const (
-	maxOpenFiles = 256
-	maxFileSize  = 1 << 30 // a file can grow no larger, whatever the tmpfs says
-)
 
 // courseDir is where every sandbox sees its course.
 const courseDir = "/course"
@@ -55,7 +52,7 @@ func (s *seal) apply() error {
 		run  func() error
 	}{
 		{"enter the slot's cgroups", s.enterCgroups},
-		{"enter the slot's network", func() error { return unix.Setns(firstFD, unix.CLONE_NEWNET) }},
+		{"enter the slot's network", s.enterNetwork},
 		{"mount", s.mount},
 		{"set the host name", func() error { return unix.Sethostname([]byte("sandbox")) }},
 		{"close descriptors", func() error { return unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC) }},
@@ -78,7 +75,14 @@ func (s *seal) enterCgroups() error {
 			return err
 		}
 	}
-	return unix.Unshare(unix.CLONE_NEWCGROUP) // now, so that its root is the slot
+	return unix.Unshare(int(s.Unshare) & unix.CLONE_NEWCGROUP) // now, so that its root is the slot
+}
+
+func (s *seal) enterNetwork() error {
+	if !s.Net {
+		return nil // born in one of its own
+	}
+	return unix.Setns(firstFD, unix.CLONE_NEWNET)
 }
 
 func (s *seal) mount() error {
@@ -100,7 +104,7 @@ func (s *seal) mount() error {
 	if len(s.Targets) == 1 && s.Targets[0] == "." { // read-only since it was detached
 		return unix.MoveMount(firstFD+1+s.Attach, "", unix.AT_FDCWD, courseDir, unix.MOVE_MOUNT_F_EMPTY_PATH)
 	}
-	if err := unix.Mount("tmpfs", courseDir, "tmpfs", flags, "mode=0755,nr_inodes=1024,size=1m"); err != nil {
+	if err := unix.Mount("tmpfs", courseDir, "tmpfs", flags, "mode=0755,nr_inodes=8192,size=4m"); err != nil {
 		return fmt.Errorf("%s: %w", courseDir, err)
 	}
 	for i, t := range s.Targets {
@@ -116,25 +120,9 @@ func (s *seal) mount() error {
 }
 
 func (s *seal) limit() error {
-	for _, l := range []struct {
-		which int
-		value uint64
-		set   bool
-	}{
-		{unix.RLIMIT_CORE, 0, true},
-		{unix.RLIMIT_NOFILE, maxOpenFiles, true},
-		{unix.RLIMIT_FSIZE, maxFileSize, true},
-		{unix.RLIMIT_MEMLOCK, 0, true},
-		{unix.RLIMIT_MSGQUEUE, 0, true},
-		{unix.RLIMIT_CPU, s.CPU, s.CPU > 0},
-		{unix.RLIMIT_NPROC, s.NProc, s.NProc > 0},
-		{unix.RLIMIT_AS, s.AS, s.AS > 0},
-	} {
-		if !l.set {
-			continue
-		}
-		if err := unix.Setrlimit(l.which, &unix.Rlimit{Cur: l.value, Max: l.value}); err != nil {
-			return fmt.Errorf("rlimit %d: %w", l.which, err)
+	for _, l := range s.Rlimits {
+		if err := unix.Setrlimit(l.Which, &unix.Rlimit{Cur: l.Value, Max: l.Value}); err != nil {
+			return fmt.Errorf("rlimit %d: %w", l.Which, err)
 		}
 	}
 	return nil

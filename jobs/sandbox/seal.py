@@ -16,8 +16,7 @@ _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
 _api = ctypes.pythonapi
 
-NEWNS, NEWCGROUP, NEWUTS, NEWIPC = 0x20000, 0x02000000, 0x04000000, 0x08000000
-NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
+NEWUSER, NEWNET = 0x10000000, 0x40000000
 _PIDFD, _PARENT, _CHILD_SETTID, _CHILD_CLEARTID = 0x1000, 0x8000, 0x01000000, 0x00200000
 _INTO_CGROUP = 0x200000000
 _NOSUID, _NODEV, _NOEXEC, _RDONLY, _REMOUNT, _BIND = 2, 4, 8, 1, 32, 4096
@@ -72,6 +71,8 @@ class Sealer:
 
     def __init__(self, walls):
         self.userns = walls["userns"]
+        self.clone_flags = walls["clone"]
+        self.unshare_flags = walls["unshare"]
         self.last_cap = walls["last_cap"]
         self.abi = walls["landlock"]["abi"]
         self.attr = base64.b64decode(walls["landlock"]["attr"] or "")
@@ -99,10 +100,13 @@ class Sealer:
 
     def harden_zygote(self):
         """Once, in the zygote: what every child inherits and sealing does not need."""
-        for cap in range(self.last_cap + 1):
-            _check(_libc.prctl(24, cap, 0, 0, 0), "PR_CAPBSET_DROP")
+        self._drop_bounding_set()
         _check(_libc.prctl(38, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
         _call("seccomp", _long(1), _long(0), ctypes.byref(self.base))
+
+    def _drop_bounding_set(self):
+        for cap in range(self.last_cap + 1):
+            _check(_libc.prctl(24, cap, 0, 0, 0), "PR_CAPBSET_DROP")
 
     @staticmethod
     def refuse_threads():
@@ -114,7 +118,7 @@ class Sealer:
         """Returns (pid, pidfd) in the zygote and (0, -1) in the child, which is
         process 1 of its own namespace and a child of the zygote's own parent."""
         a = self.args
-        a.flags = NEWPID | _PIDFD | _PARENT | _CHILD_SETTID | _CHILD_CLEARTID
+        a.flags = self.clone_flags | _PIDFD | _PARENT | _CHILD_SETTID | _CHILD_CLEARTID
         a.cgroup = 0
         if cgroup >= 0:
             a.flags |= _INTO_CGROUP
@@ -130,10 +134,13 @@ class Sealer:
 
     def seal(self, spec, net, attach, mounts):
         """Once, in the child. The descriptors are closed by the caller's close_range."""
+        # A session of its own: kill(0) reaches a whole process group, also across
+        # pid namespaces, and would otherwise reach the zygote and every sibling.
+        os.setsid()
         for fd in attach:
             os.write(fd, b"0")
         _check(_libc.setns(net, NEWNET), "setns")
-        _check(_libc.unshare(NEWNS | NEWIPC | NEWUTS | NEWCGROUP), "unshare")
+        _check(_libc.unshare(self.unshare_flags), "unshare")
         self._mount(spec, mounts)
         _check(_libc.sethostname(b"sandbox", 7), "sethostname")
         self._drop(spec)
@@ -150,7 +157,7 @@ class Sealer:
         own = b"mode=1777,nr_inodes=16384,size=%d" % spec["files"]
         mount(b"tmpfs", b"/tmp", b"tmpfs", _NOSUID | _NODEV, own)
         mount(b"tmpfs", b"/dev/shm", b"tmpfs", _NOSUID | _NODEV, own)
-        mount(b"tmpfs", b"/course", b"tmpfs", _NOSUID | _NODEV, b"mode=0755,nr_inodes=1024,size=1m")
+        mount(b"tmpfs", b"/course", b"tmpfs", _NOSUID | _NODEV, b"mode=0755,nr_inodes=8192,size=4m")
         for fd, target in zip(mounts, spec["targets"] or ()):
             path = "/course/" + target
             os.makedirs(path, 0o755, exist_ok=True)
@@ -158,7 +165,6 @@ class Sealer:
         mount(None, b"/course", None, _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV, None)
 
     def _drop(self, spec):
-        limit = resource.setrlimit
         if self.userns:
             # A namespace of its own, owned by nobody that matters: from here on
             # not even a full set of capabilities would reach the mounts above.
@@ -167,13 +173,9 @@ class Sealer:
             for name, text in (("setgroups", "deny"), ("uid_map", "65534 %d 1" % uid), ("gid_map", "65534 %d 1" % gid)):
                 with open("/proc/self/" + name, "w") as f:
                     f.write(text)
-        for which, value in (
-            (resource.RLIMIT_CORE, 0), (resource.RLIMIT_NOFILE, 256), (resource.RLIMIT_FSIZE, 1 << 30),
-            (resource.RLIMIT_MEMLOCK, 0), (resource.RLIMIT_CPU, spec["cpu"]),
-            (resource.RLIMIT_NPROC, spec["nproc"]), (resource.RLIMIT_AS, spec["as"]),
-        ):  # fmt: skip
-            if value or which in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK):
-                limit(which, (value, value))
+            self._drop_bounding_set()  # a new user namespace fills it again
+        for r in spec["rlimits"]:
+            resource.setrlimit(r["which"], (r["value"], r["value"]))
         if not self.userns:
             os.setgroups([])
             os.setresgid(spec["uid"], spec["uid"], spec["uid"])

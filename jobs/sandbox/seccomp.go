@@ -84,9 +84,13 @@ func argumentRules() map[uint32]verdict {
 		unix.SYS_SOCKET: argIn(0, []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6}, allow(), fail(unix.EAFNOSUPPORT)),
 		// Pushing input into a terminal, and the console's own paste buffer.
 		unix.SYS_IOCTL: argIn(1, []uint32{unix.TIOCSTI, unix.TIOCLINUX}, deny, allow()),
-		// Leases and directory notifications: equal files of two course versions
-		// share an inode, so they would be seen across sandboxes.
-		unix.SYS_FCNTL: argIn(1, []uint32{unix.F_SETLEASE, unix.F_NOTIFY}, deny, allow()),
+		// Locks, leases and directory notifications: equal files of two course
+		// versions share an inode, so they would be seen across sandboxes. Taking a
+		// lock succeeds and does nothing, since programs take them on files of their
+		// own that nobody else can see.
+		unix.SYS_FCNTL: argIn(1, []uint32{unix.F_SETLEASE, unix.F_GETLEASE, unix.F_NOTIFY, unix.F_GETLK, unix.F_OFD_GETLK}, deny,
+			argIn(1, []uint32{unix.F_SETLK, unix.F_SETLKW, unix.F_OFD_SETLK, unix.F_OFD_SETLKW}, fail(0), allow())),
+		unix.SYS_FLOCK: fail(0),
 		// Asking for the execution domain, or for the native one.
 		unix.SYS_PERSONALITY: argIn(0, []uint32{0, 0xffffffff}, allow(), deny),
 		unix.SYS_PRCTL: argIn(0, []uint32{

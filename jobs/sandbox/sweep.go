@@ -17,7 +17,7 @@ func abandoned(name string) bool {
 	if !ok {
 		return false
 	}
-	pid, start, ok := strings.Cut(strings.TrimSuffix(rest, "-daemon"), "-")
+	pid, start, ok := strings.Cut(strings.TrimSuffix(rest, leafSuffix), "-")
 	n, err := strconv.Atoi(pid)
 	return ok && err == nil && startTime(n) != start
 }

@@ -3,7 +3,7 @@ package sandbox
 import "golang.org/x/sys/unix"
 
 // allowedSyscalls are what ordinary programs of any language need and no wall
-// depends on. Left out on purpose, beside everything privileged: flock, inotify
+// depends on. Left out on purpose, beside everything privileged: inotify
 // and fanotify, mincore and cachestat (shared inodes), io_uring and aio, keyctl,
 // bpf, perf, userfaultfd, ptrace and process_vm_*, pidfd_getfd, SysV IPC and
 // message queues, file handles, memory policy, vmsplice, sync of whole disks,

@@ -2,6 +2,8 @@ package sandbox
 
 import (
 	"runtime"
+
+	"golang.org/x/sys/unix"
 )
 
 // thread is one OS thread of its own that runs functions one after another.
@@ -11,6 +13,7 @@ import (
 type thread struct {
 	work chan func()
 	done chan struct{}
+	tid  int
 }
 
 // newThread starts the thread and runs setup on it first.
@@ -21,6 +24,7 @@ func newThread(setup func() error) (*thread, error) {
 		defer close(t.done)
 		// Never unlocked: the thread is changed for good and must end with its goroutine.
 		runtime.LockOSThread()
+		t.tid = unix.Gettid()
 		err := setup()
 		ready <- err
 		if err != nil {

@@ -172,13 +172,15 @@ func (b *Box) fate(ctx context.Context, t *Turn) {
 		return
 	}
 	t.Exited, t.Status = true, b.status
-	cpu := time.Duration(b.usage.Utime.Nano() + b.usage.Stime.Nano())
+	// The kernel ends a process when its precise clock passes the limit, and
+	// reports a coarser one.
+	overCPU := b.status.Signaled() && b.limits.CPU > 0 && b.cpu() >= b.limits.CPU*9/10
 	switch {
-	case b.slot.cg.oomKilled():
+	case b.slot.cg.oomKilled(), b.overdraft.Load():
 		t.end(jobs.OutOfMemory, fmt.Sprintf("used more than its limit of %d MiB of memory", b.limits.Memory>>20))
 	case ctx.Err() != nil:
 		t.end(jobs.Killed, "the caller went away: "+context.Cause(ctx).Error())
-	case b.status.Signaled() && b.limits.CPU > 0 && cpu >= b.limits.CPU:
+	case overCPU:
 		t.end(jobs.Timeout, fmt.Sprintf("used more than its limit of %v of CPU time", b.limits.CPU))
 	case b.status.Signaled():
 		t.end(jobs.Killed, fmt.Sprintf("ended by signal %v", b.status.Signal()))

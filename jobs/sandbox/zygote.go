@@ -97,8 +97,7 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 		err = z.boot(ctx, hello, c.Boot)
 	}
 	if err != nil {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		h.end(cmd)
 		unix.Close(ours)
 		return nil, fmt.Errorf("start runtime %s: %w%s", c.Argv[0], err, z.log.quote())
 	}
@@ -128,29 +127,55 @@ func (z *Zygote) boot(ctx context.Context, hello []byte, limit time.Duration) er
 	return setReceiveTimeout(z.ctl, 10*time.Second)
 }
 
-// serve owns the control socket and the process.
+// serve owns the control socket and the process. It notices a death at once, not
+// at the next request.
 func (z *Zygote) serve() {
-	defer func() {
-		_ = z.cmd.Process.Kill()
-		_ = z.cmd.Wait()
-		unix.Close(z.ctl)
-		close(z.dead)
-	}()
-	for {
+	defer close(z.dead)
+	var last chan zygoteReply
+	var rep zygoteReply
+	gone := z.hungUp()
+	for rep.err == nil || !errors.Is(rep.err, ErrZygoteDead) {
+		if last != nil {
+			last <- rep
+			last = nil
+		}
 		select {
 		case <-z.quit:
-			return
+			rep.err = ErrZygoteDead
+		case <-gone:
+			rep.err = ErrZygoteDead
 		case r := <-z.reqs:
-			rep := z.fork(r)
-			r.reply <- rep
-			if errors.Is(rep.err, ErrZygoteDead) {
-				return
-			}
+			last, rep = r.reply, z.fork(r)
 		}
+	}
+	z.host.end(z.cmd)
+	<-gone
+	unix.Close(z.ctl)
+	z.host.reapOrphans() // before the slot of a fork that failed is anybody else's
+	if last != nil {
+		last <- rep
 	}
 }
 
+// hungUp returns a channel that closes when the zygote has closed its end.
+func (z *Zygote) hungUp() <-chan struct{} {
+	c := make(chan struct{})
+	go func() {
+		defer close(c)
+		fds := []unix.PollFd{{Fd: int32(z.ctl)}} // POLLHUP is always reported
+		for {
+			n, err := unix.Poll(fds, -1)
+			if n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+		}
+	}()
+	return c
+}
+
 func (z *Zygote) fork(r zygoteRequest) zygoteReply {
+	z.host.forking.RLock() // until the child is known by its pid
+	defer z.host.forking.RUnlock()
 	fds := make([]int, len(r.files))
 	for i, f := range r.files {
 		fds[i] = int(f.Fd())
@@ -174,6 +199,7 @@ func (z *Zygote) fork(r zygoteRequest) zygoteReply {
 		return zygoteReply{err: fmt.Errorf("fork a sandbox: %s%s", rep.Error, z.log.quote())}
 	}
 	z.forks.Add(1)
+	z.host.remember(rep.PID)
 	return zygoteReply{pid: rep.PID, pidfd: fd}
 }
 
