@@ -3,7 +3,8 @@
 Guarantees: while a function runs, the working directory is its question's or
 element's own and first on sys.path, then the PrairieLearn python directory, then
 serverFilesCourse. A file is executed once a session, with `__file__` set, outside
-sys.modules. A forbidden module fails to import even when already loaded.
+sys.modules. The shim's own modules are hidden, so that their names are the
+course's to use. A forbidden module fails to import even when already loaded.
 Nothing is ever written beside the sources.
 """
 
@@ -19,6 +20,22 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional
 from . import bytecode
 from .course import Course
 from .faults import QuestionError
+
+
+_SHIM = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_shim_names: List[str] = []  # what course code must not meet in sys.modules; filled once
+
+
+def _hide_shim() -> None:
+    """Take the shim out of sys.modules; its functions go on living."""
+    if not _shim_names:
+        package = __name__.split(".")[0]
+        beside = {name[:-3] for name in os.listdir(_SHIM) if name.endswith(".py")}
+        for name in sys.modules:
+            if name.split(".")[0] == package or name in beside:
+                _shim_names.append(name)
+    for name in _shim_names:
+        sys.modules.pop(name, None)
 
 
 class _Forbid:
@@ -83,11 +100,12 @@ class Modules:
     def __init__(self, course: Course) -> None:
         self._course = course
         self._loaded: Dict[str, dict] = {}
-        self._path: List[str] = list(sys.path)
+        self._path: List[str] = [path for path in sys.path if path != _SHIM]
         self._forbid = _Forbid()
         sys.dont_write_bytecode = True
         sys.meta_path.insert(0, self._forbid)
         sys.path_hooks.insert(0, self._hook)
+        _hide_shim()
 
     def seed(self, seed: int) -> None:
         """Seed random, numpy and Faker: now where loaded, otherwise when first imported."""

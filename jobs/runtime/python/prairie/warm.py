@@ -63,6 +63,7 @@ def warm() -> None:
     numpy_stream = numpy.random.get_state() if numpy else None
     places = sys.path, sys.meta_path, sys.path_hooks
     saved = [list(place) for place in places]
+    modules = dict(sys.modules)
     cwd = os.getcwd()
     try:
         _calls(course)
@@ -78,6 +79,7 @@ def warm() -> None:
         for path in [path for path in sys.path_importer_cache if path.startswith(course)]:
             del sys.path_importer_cache[path]
         sys.modules.pop("helper", None)
+        sys.modules.update(modules)  # a session hides the shim's own
         random.setstate(stream)
         if numpy:
             numpy.random.set_state(numpy_stream)

@@ -79,6 +79,26 @@ class ImportPath(CourseCase):
         found = [name for _, names, _ in os.walk(self.root) for name in names]
         self.assertNotIn("__pycache__", found)
 
+    def test_the_shim_s_names_are_free(self) -> None:
+        self.write({"serverFilesCourse/prairie/__init__.py": "", "serverFilesCourse/prairie/keys.py": "A = 1"})
+        self.write({"serverFilesCourse/zygote.py": "B = 2"})
+        self.element("from prairie.keys import A\ndef grade(h, d): raise ValueError(A)")
+        self.question(
+            "import sys, zygote\nfrom prairie import keys\n"
+            "def generate(d): d['params'] = [keys.A, zygote.B, [p for p in sys.path if p.endswith('runtime/python')]]",
+            "<markdown>*a*</markdown><x-a></x-a>",
+        )
+        calls = [("question", "generate"), ("phase", "grade"), ("element", "grade", "x-a")]
+        first, second, third = self.session(calls)
+        self.assertEqual(first["data"]["params"], [1, 2, []])
+        self.assertFault(second, 'data["params"] is not of type object')
+        self.assertFault(third, "ValueError: 1")
+
+    def test_without_them_the_shim_cannot_be_imported(self) -> None:
+        for name in ("prairie", "prairie.session", "zygote"):
+            self.question(f"import {name}\ndef generate(d): pass")
+            self.assertFault(self.call("question", "generate"), "ModuleNotFoundError")
+
     def test_symlinked_helpers(self) -> None:
         os.symlink("../../serverFilesCourse/only.py", f"{self.root}/questions/q/linked.py")
         self.question("import linked\ndef generate(d): d['params'] = linked.NAME")
