@@ -166,6 +166,9 @@ func seconds(s float64) time.Duration {
 	return time.Duration(min(s, math.MaxInt64/2/float64(time.Second)) * float64(time.Second))
 }
 
+// maxQuestions bounds the mounts of one sandbox.
+const maxQuestions = 200
+
 // check refuses what no sandbox need be asked.
 func check(inv *jobs.Invocation) error {
 	bad := func(format string, args ...any) error {
@@ -176,6 +179,9 @@ func check(inv *jobs.Invocation) error {
 	}
 	if !json.Valid(inv.Data) {
 		return bad("data is not JSON")
+	}
+	if n := len(questions(inv)); n > maxQuestions {
+		return bad("the invocation names %d questions, more than %d", n, maxQuestions)
 	}
 	for i, c := range inv.Calls {
 		switch c.Type {

@@ -91,15 +91,18 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 		return fmt.Errorf("encode the call: %w", err)
 	}
 	send := sandbox.Request(msg)
+	var early sandbox.Turn // may hold what the first call printed: its request went along
 	if fresh { // its first frame says that sealing is done; the request may wait in the socket
-		if t := box.Turn(ctx, send, readyWithin); t.Outcome != jobs.OK {
-			return notReady(ctx, t)
+		if early = box.Turn(ctx, send, readyWithin); early.Outcome != jobs.OK {
+			return notReady(ctx, early)
 		}
 		send = nil
 	}
 	for i := g.first; i < g.last; i++ {
 		t := box.Turn(ctx, send, limits.Wall)
 		send = nil
+		t.Stdout, t.Stderr = append(early.Stdout, t.Stdout...), append(early.Stderr, t.Stderr...)
+		early = sandbox.Turn{}
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("the call was given up: %w", err)
 		}
@@ -142,6 +145,9 @@ type sessionConfig struct {
 	MaxResult      int64  `json:"max_result"`
 }
 
+// missingCodes are those that code inside can know of.
+var missingCodes = map[string]bool{jobs.QuestionMissing: true, jobs.ElementMissing: true, jobs.MethodMissing: true}
+
 // callResult reads a frame as far as it can be trusted: what is inside can lie
 // about its own result and about nothing else.
 func callResult(t sandbox.Turn) jobs.CallResult {
@@ -152,6 +158,8 @@ func callResult(t sandbox.Turn) jobs.CallResult {
 		switch {
 		case err != nil:
 			r = jobs.CallResult{Outcome: jobs.Killed, Message: "answered with something that is not a result"}
+		case inside.Outcome == jobs.Missing && !missingCodes[inside.Code]:
+			r = jobs.CallResult{Outcome: jobs.Killed, Message: fmt.Sprintf("answered that %q is missing", inside.Code)}
 		case inside.Outcome == jobs.OK, inside.Outcome == jobs.QuestionError, inside.Outcome == jobs.Missing,
 			inside.Outcome == jobs.OutputTooLarge: // the shim refused a result before it was sent
 			r = inside

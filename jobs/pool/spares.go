@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -33,6 +34,7 @@ type tender struct {
 	made   chan madeSpare
 	cancel context.CancelFunc
 	done   chan struct{}
+	drops  sync.WaitGroup
 }
 
 type takeRequest struct {
@@ -67,6 +69,7 @@ func newTender(p *Pool, most int) *tender {
 func (t *tender) close() {
 	t.cancel()
 	<-t.done
+	t.drops.Wait()
 }
 
 // claim takes a spare of v, or nil when there is none.
@@ -224,9 +227,13 @@ func (p *Pool) makeSpare(ctx context.Context, v *version) (spare, error) {
 	return spare{box, v}, nil
 }
 
+// drop ends a spare, off the tender's own goroutine: a process that will not die
+// must not keep the others from being claimed.
 func (t *tender) drop(s spare) {
-	s.box.Close()
-	t.pool.cfg.Courses.release(s.lease)
+	t.drops.Go(func() {
+		s.box.Close()
+		t.pool.cfg.Courses.release(s.lease)
+	})
 }
 
 // claim gets a sandbox with what one session sees: a spare that is given the
@@ -235,7 +242,7 @@ func (t *tender) drop(s spare) {
 func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
 	if spareFits(limits, p.cfg.Default) {
 		if box := p.tender.claim(v); box != nil {
-			if err := box.Mount(ctx, own); err == nil {
+			if err := box.Mount(ctx, own); err == nil && box.Alive() {
 				box.Restart(limits, 0)
 				return box, false, nil
 			}
