@@ -62,7 +62,7 @@ func daemon(conf string) error {
 	}
 	defer blobs.Close()
 	sick := &sickStore{Fetcher: blobs, Heads: headdir.New(c.Store), file: c.Fault}
-	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: cache.NewGuard(sick, cache.GuardConfig{Log: log}), MaxBytes: c.CacheBytes, Log: log})
+	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: cache.NewGuard(sick, cache.GuardConfig{SlowAfter: c.Deadline / 3, Log: log}), MaxBytes: c.CacheBytes, Log: log})
 	if err != nil {
 		return err
 	}

@@ -15,14 +15,18 @@ import (
 
 // The status directory, readable with cat. The kernel never sends OPEN here, so
 // a file gets a fresh node at each LOOKUP, which is never cached, and its node
-// has the exact size of the text that was made for it then.
+// has the exact size of the text that was made for it then. The size is part of the id,
+// file<<54 | size<<34 | serial, so that a later server can still answer.
 
 const statusDirName = ".chunkfs"
 
 var statusNames = []string{"status", "status.json", "versions"}
 
 const (
-	serialBits = 54
+	serialBits = 34
+	sizeBits   = 20
+	fileShift  = serialBits + sizeBits
+	maxText    = 1<<sizeBits - 1
 	keepTexts  = 256 // texts of recent lookups; a reader comes at once
 )
 
@@ -40,13 +44,21 @@ type statusText struct {
 func (s *statusFiles) add(file int, text []byte) (id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.serial == 0 {
+		s.serial = uint64(time.Now().UnixMicro()) // apart from a predecessor's
+	}
+	s.serial++
+	id = tagStatus | uint64(file)<<fileShift | uint64(len(text))<<serialBits | s.serial&(1<<serialBits-1)
+	s.keepLocked(id, text)
+	return id
+}
+
+func (s *statusFiles) keepLocked(id uint64, text []byte) statusText {
 	if s.texts == nil {
 		s.texts = make(map[uint64]statusText)
-		s.serial = uint64(time.Now().UnixNano()) & (1<<serialBits - 1) // apart from a predecessor's
 	}
-	s.serial = (s.serial + 1) & (1<<serialBits - 1)
-	id = tagStatus | uint64(file)<<serialBits | s.serial
-	s.texts[id] = statusText{text, time.Now()}
+	t := statusText{text, time.Now()}
+	s.texts[id] = t
 	for len(s.texts) > keepTexts {
 		oldest := id
 		for k, t := range s.texts {
@@ -56,7 +68,7 @@ func (s *statusFiles) add(file int, text []byte) (id uint64) {
 		}
 		delete(s.texts, oldest)
 	}
-	return id
+	return t
 }
 
 func (s *statusFiles) get(id uint64) (statusText, bool) {
@@ -64,6 +76,26 @@ func (s *statusFiles) get(id uint64) (statusText, bool) {
 	defer s.mu.Unlock()
 	t, ok := s.texts[id]
 	return t, ok
+}
+
+// statusOf is the text behind a node; for one that a predecessor looked up it
+// is made again, in the size that the kernel was told.
+func (f *FS) statusOf(id uint64) (statusText, bool) {
+	if t, ok := f.status.get(id); ok {
+		return t, true
+	}
+	file, size := int(id&^tagMask>>fileShift), int(id>>serialBits&maxText)
+	if file >= len(statusNames) {
+		return statusText{}, false
+	}
+	text := f.statusText(statusNames[file])
+	if len(text) > size {
+		return statusText{}, false // half a text helps nobody
+	}
+	text = append(text, bytes.Repeat([]byte("\n"), size-len(text))...)
+	f.status.mu.Lock()
+	defer f.status.mu.Unlock()
+	return f.status.keepLocked(id, text), true
 }
 
 func (s *statusFiles) forget(id uint64) {
@@ -81,6 +113,7 @@ func (f *FS) lookupStatus(name string, out *fuse.EntryOut) fuse.Status {
 			continue
 		}
 		text := f.statusText(name)
+		text = text[:min(len(text), maxText)]
 		out.NodeId = f.status.add(i, text)
 		out.SetAttrTimeout(forever) // of this node, whose text is fixed; the name lives for no time
 		f.attr(out.NodeId, syscall.S_IFREG|0o444, int64(len(text)), time.Now(), &out.Attr)
@@ -90,7 +123,7 @@ func (f *FS) lookupStatus(name string, out *fuse.EntryOut) fuse.Status {
 }
 
 func (f *FS) statusAttr(id uint64, out *fuse.AttrOut) fuse.Status {
-	t, ok := f.status.get(id)
+	t, ok := f.statusOf(id)
 	if !ok {
 		return fuse.Status(syscall.ESTALE)
 	}
@@ -100,7 +133,7 @@ func (f *FS) statusAttr(id uint64, out *fuse.AttrOut) fuse.Status {
 }
 
 func (f *FS) readStatus(in *fuse.ReadIn) (fuse.ReadResult, fuse.Status) {
-	t, ok := f.status.get(in.NodeId)
+	t, ok := f.statusOf(in.NodeId)
 	if !ok {
 		return nil, fuse.Status(syscall.ESTALE)
 	}

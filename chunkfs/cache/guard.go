@@ -17,14 +17,15 @@ var ErrOriginDown = errors.New("the store does not answer")
 // GuardConfig tunes a Guard; the zero value is right.
 type GuardConfig struct {
 	Failures  int           // in a row that open the breaker; 0 means 5
-	SlowAfter time.Duration // after which an unanswered fetch counts as one; 0 means 3 s
+	SlowAfter time.Duration // after which an unanswered fetch counts as one and is sent again; 0 means 3 s
 	Pause     time.Duration // of an open breaker before one fetch may try; 0 means 500 ms, doubling to 8 s
 	HedgeMin  time.Duration // no second GET earlier than this; 0 means 20 ms
 	Log       zerolog.Logger
 }
 
 // Guard makes an origin bearable: a GET that takes unusually long is asked a
-// second time and the first good answer counts; and while the origin is down,
+// second time and the first good answer counts; one that hangs is sent again,
+// so that readers of a blob do not wait for a connection that died; and while the origin is down,
 // fetches fail at once instead of each waiting for its deadline. A missing or
 // corrupt blob is an answer, not a failure of the origin. Safe for concurrent use.
 type Guard struct {
@@ -61,8 +62,9 @@ func NewGuard(origin blob.Fetcher, cfg GuardConfig) *Guard {
 }
 
 type answer struct {
-	b   []byte
-	err error
+	b         []byte
+	err       error
+	overtaken bool // given up for newer GETs of the same blob
 }
 
 // Fetch asks the origin, twice if need be.
@@ -73,34 +75,48 @@ func (g *Guard) Fetch(ctx context.Context, d blob.Digest) ([]byte, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the slower twin
-	answers := make(chan answer, 2)
+	answers := make(chan answer, 1)
+	var running []context.CancelFunc // oldest first
 	ask := func() {
-		b, err := g.origin.Fetch(ctx, d)
-		answers <- answer{b, err}
+		actx, stop := context.WithCancel(ctx)
+		running = append(running, stop)
+		go func() {
+			b, err := g.origin.Fetch(actx, d)
+			select {
+			case answers <- answer{b, err, actx.Err() != nil && ctx.Err() == nil}:
+			case <-ctx.Done():
+			}
+		}()
 	}
-	start := time.Now()
-	go ask()
-	asked, late := 1, time.NewTimer(hedge)
-	slow := time.NewTimer(g.cfg.SlowAfter)
+	start, asked := time.Now(), 1
+	ask()
+	late, slow := time.NewTimer(hedge), time.NewTicker(g.cfg.SlowAfter)
 	defer late.Stop()
 	defer slow.Stop()
 	for {
 		select {
 		case <-late.C:
 			if g.spend() {
-				go ask()
+				ask()
 				asked++
 			}
 		case <-slow.C:
+			// Ask again on what may be a better connection; the two newest GETs go on.
 			g.failed()
+			ask()
+			asked++
+			for len(running) > 2 {
+				running[0]()
+				running = running[1:]
+			}
 		case a := <-answers:
 			asked--
-			if isAnswer(a.err) {
+			switch {
+			case isAnswer(a.err):
 				g.succeeded(time.Since(start), a.err == nil)
 				return a.b, a.err
-			}
-			if asked > 0 {
-				continue // the twin may do better
+			case asked > 0 || a.overtaken:
+				continue // a twin may do better
 			}
 			if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 				g.failed()
@@ -108,6 +124,9 @@ func (g *Guard) Fetch(ctx context.Context, d blob.Digest) ([]byte, error) {
 				g.gaveUp()
 			}
 			return nil, a.err
+		case <-ctx.Done():
+			g.gaveUp()
+			return nil, fmt.Errorf("fetch blob %s: %w", d, context.Cause(ctx))
 		}
 	}
 }

@@ -108,7 +108,7 @@ func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.Stat
 	if err != nil {
 		return nil, nil, cli.WithCode(cli.ExitUnavailable, err)
 	}
-	origin := cache.NewGuard(store, cache.GuardConfig{Log: env.Log})
+	origin := cache.NewGuard(store, cache.GuardConfig{SlowAfter: time.Duration(m.deadline) / 3, Log: env.Log})
 	c, err := cache.Open(cache.Config{
 		Dir: m.cache, Origin: origin, MaxBytes: int64(m.size), MaxFiles: m.files, MinFreeBytes: int64(m.minFree), Log: env.Log,
 	})
