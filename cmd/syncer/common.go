@@ -47,7 +47,7 @@ func (o *opts) with(ctx context.Context, env *cli.Env, cfg syncer.Config, create
 
 // exit maps errors to exit codes, in this one place.
 func exit(err error) error {
-	var offline net.Error
+	var offline *net.OpError // not net.Error, which every errno is
 	var at *url.Error
 	switch {
 	case err == nil || errors.Is(err, context.Canceled):
