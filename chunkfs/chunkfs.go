@@ -47,6 +47,7 @@ type Config struct {
 	Deadline      time.Duration // of one request; 0 means 10 s
 	HeadTTL       time.Duration // how long `current` may lag behind its head; 0 means 1 s
 	ManifestBytes int64         // manifests kept decoded; 0 means 64 MiB
+	Profiles      string        // file that keeps what questions read besides themselves; empty: only in memory
 	Log           zerolog.Logger
 }
 
@@ -61,6 +62,7 @@ type FS struct {
 	loads    singleflight.Group
 	heads    *heads
 	versions *versions
+	profiles *profiles
 	listings listings
 	status   statusFiles
 	ops      opCounters
@@ -89,14 +91,19 @@ func New(cfg Config) (*FS, error) {
 		}
 		cfg.State = st
 	}
+	known, err := openProfiles(cfg.Profiles)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &FS{
-		cfg: cfg, state: cfg.State, ctx: ctx, cancel: cancel,
+		cfg: cfg, profiles: known, state: cfg.State, ctx: ctx, cancel: cancel,
 		uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()), started: time.Now(),
 	}
 	f.heads = newHeads(f)
 	f.versions = newVersions(f, cfg.ManifestBytes)
 	f.wg.Go(f.warmHeads)
+	f.wg.Go(f.keepProfiles)
 	return f, nil
 }
 

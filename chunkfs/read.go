@@ -42,6 +42,7 @@ func (f *FS) fill(ctx context.Context, v *version, i int, e *manifest.Entry, off
 		return nil
 	}
 	ref := v.Blob(at.Blob)
+	f.touch(v, i, at.Blob, ref)
 	switch at.Kind {
 	case manifest.Pack:
 		whole := p
@@ -79,6 +80,9 @@ func (f *FS) fillBlocks(ctx context.Context, ref manifest.BlobRef, size, off int
 	for len(p) > 0 {
 		k := off / bs
 		d := blob.Digest(index[32*k:])
+		if next := k + 1; next*bs < size { // a film is watched, not sampled
+			f.cfg.Cache.Prefetch(blob.Digest(index[32*next:]), min(bs, size-next*bs))
+		}
 		b, err := f.cfg.Cache.Bytes(ctx, d, min(bs, size-k*bs))
 		if err != nil {
 			return err

@@ -19,6 +19,7 @@ type version struct {
 	slot
 	n       uint32
 	modTime time.Time // of its directories: they change with the version, and caches of listings notice
+	touched *touches
 	used    atomic.Int64
 }
 
@@ -73,7 +74,7 @@ func (vs *versions) load(ctx context.Context, n uint32) (*version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("manifest of %s/%s: %w", sl.course, sl.version, err)
 	}
-	v := &version{Manifest: m, slot: sl, n: n, modTime: manifest.ModTime(sl.manifest)}
+	v := &version{Manifest: m, slot: sl, n: n, modTime: manifest.ModTime(sl.manifest), touched: newTouches(m)}
 	vs.add(v)
 	return v, nil
 }

@@ -64,6 +64,7 @@ type Cache struct {
 	flights map[blob.Digest]*flight
 	closed  bool
 	pending int64 // bytes that were answered from memory and wait for the disk
+	ahead   int   // flights that nobody asked for yet
 }
 
 // Open takes the directory for this process and starts the scan of what it holds.
@@ -184,6 +185,40 @@ func copyPart(d blob.Digest, b []byte, part blob.Digest, off int64, p []byte) er
 	}
 	return nil
 }
+
+// Prefetch starts to fetch a blob that is not here, and does not wait. It does
+// nothing while too many such fetches are under way.
+func (c *Cache) Prefetch(d blob.Digest, size int64) {
+	if c.Has(d) {
+		return
+	}
+	c.mu.Lock()
+	full := c.ahead >= maxAhead
+	c.mu.Unlock()
+	if full {
+		return
+	}
+	f, err := c.join(d, size)
+	if err != nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	c.ahead++
+	c.stats.prefetches.Add(1)
+	c.wg.Go(func() {
+		<-f.done
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.ahead--
+	})
+}
+
+// maxAhead is how many prefetches may be under way.
+const maxAhead = 64
 
 // Has reports whether a read of d would start without asking the origin.
 func (c *Cache) Has(d blob.Digest) bool {

@@ -158,7 +158,7 @@ func (k *disk) setAside(d blob.Digest, name string) (allocated int64, ok bool) {
 
 // overhead is what the directories and the lock file cost.
 func (k *disk) overhead() (n int64) {
-	for _, p := range []string{k.root, filepath.Join(k.root, blobsDir), filepath.Join(k.root, "lock")} {
+	for _, p := range []string{k.root, filepath.Join(k.root, blobsDir), filepath.Join(k.root, "lock"), filepath.Join(k.root, "profiles.json")} {
 		var st unix.Stat_t
 		if unix.Lstat(p, &st) == nil {
 			n += st.Blocks * 512

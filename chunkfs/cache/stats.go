@@ -9,7 +9,7 @@ type stats struct {
 	memoryHits, diskHits, misses, failures atomic.Int64
 	fetchedBytes, fetchNanos               atomic.Int64
 	uncached, evictions, evictedBytes      atomic.Int64
-	quarantined, diskErrors                atomic.Int64
+	quarantined, diskErrors, prefetches    atomic.Int64
 }
 
 func (s *stats) fetched(n int, took time.Duration) {
@@ -23,6 +23,7 @@ type Stats struct {
 	DiskHits     int64   `json:"disk_hits"`
 	Misses       int64   `json:"misses"`   // fetches from the origin
 	Failures     int64   `json:"failures"` // fetches that failed
+	Prefetches   int64   `json:"prefetches"`
 	FetchedBytes int64   `json:"fetched_bytes"`
 	FetchSeconds float64 `json:"fetch_seconds"`
 	Uncached     int64   `json:"uncached"` // blobs served that did not fit
@@ -45,7 +46,7 @@ func (c *Cache) Stats() Stats {
 	bytes, files, reserved := c.index.usage()
 	s := &c.stats
 	return Stats{
-		MemoryHits: s.memoryHits.Load(), DiskHits: s.diskHits.Load(), Misses: s.misses.Load(), Failures: s.failures.Load(),
+		MemoryHits: s.memoryHits.Load(), DiskHits: s.diskHits.Load(), Misses: s.misses.Load(), Failures: s.failures.Load(), Prefetches: s.prefetches.Load(),
 		FetchedBytes: s.fetchedBytes.Load(), FetchSeconds: time.Duration(s.fetchNanos.Load()).Seconds(),
 		Uncached: s.uncached.Load(), Evictions: s.evictions.Load(), EvictedBytes: s.evictedBytes.Load(),
 		Quarantined: s.quarantined.Load(), DiskErrors: s.diskErrors.Load(),

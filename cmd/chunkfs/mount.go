@@ -116,7 +116,10 @@ func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.Stat
 		store.Close()
 		return nil, nil, err
 	}
-	fs, err := chunkfs.New(chunkfs.Config{Heads: store, Cache: c, State: state, Deadline: time.Duration(m.deadline), Log: env.Log})
+	fs, err := chunkfs.New(chunkfs.Config{
+		Heads: store, Cache: c, State: state, Deadline: time.Duration(m.deadline),
+		Profiles: filepath.Join(m.cache, "profiles.json"), Log: env.Log,
+	})
 	if err != nil {
 		c.Close()
 		store.Close()
