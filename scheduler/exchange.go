@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/prairielambda/prairielambda/scheduler/token"
 )
 
 // exchange is one request and what becomes of it.
@@ -18,6 +20,9 @@ type exchange struct {
 	id   string
 	vars map[string]string
 	note note
+
+	public *token.Public // the entry that let a caller without a secret in
+	leave  func()        // gives back that caller's place
 }
 
 // note is what the log line and the metrics say of an exchange; no payload.
@@ -39,6 +44,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.metrics.inflight.Inc()
 	defer func() {
 		g.metrics.inflight.Dec()
+		if x.leave != nil {
+			x.leave()
+		}
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler { //nolint:errorlint // the value itself is the signal
 				panic(p)
@@ -57,6 +65,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (g *Gateway) serve(x *exchange) error {
 	if err := g.guard(x.r); err != nil {
 		return err
+	}
+	if g.cors(x) {
+		x.note.verb = "preflight"
+		return nil
 	}
 	e, vars, err := g.route(x.r.Method, x.r.URL)
 	if e == nil {
@@ -81,6 +93,9 @@ func (g *Gateway) serve(x *exchange) error {
 		}
 	}
 	if err != nil {
+		return err
+	}
+	if err := g.authorize(x, e); err != nil {
 		return err
 	}
 	return e.handle(g, x)

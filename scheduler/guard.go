@@ -21,7 +21,7 @@ func (g *Gateway) guard(r *http.Request) error {
 		return refuse(http.StatusMisdirectedRequest, "foreign_host", "this gateway does not go by that name; see --host")
 	}
 	origin := r.Header.Get("Origin")
-	if origin != "" && !sameHost(origin, r.Host) && !slices.Contains(g.cfg.Origins, origin) {
+	if origin != "" && !sameHost(origin, r.Host) && !g.knownOrigin(origin) {
 		return refuse(http.StatusForbidden, "foreign_origin", "pages of that origin may not call")
 	}
 	site := r.Header.Get("Sec-Fetch-Site")

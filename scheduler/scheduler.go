@@ -30,6 +30,7 @@ import (
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
 	"github.com/prairielambda/prairielambda/scheduler/hedge"
 	"github.com/prairielambda/prairielambda/scheduler/rendercache"
+	"github.com/prairielambda/prairielambda/scheduler/token"
 )
 
 // Config configures a Gateway. The zero value of a field means its default.
@@ -41,6 +42,9 @@ type Config struct {
 	Sign func(course, version string, deadline time.Time) (string, error)
 	// Transport reaches the workers; default: plain keep-alive HTTP.
 	Transport http.RoundTripper
+
+	// Tokens says who may call; nil lets everybody who can reach the gateway.
+	Tokens *token.Store
 
 	Hosts   []string // host names that requests may carry, besides addresses and localhost
 	Origins []string // origins of pages that may call, besides pages of the gateway's own host
@@ -91,6 +95,7 @@ type Gateway struct {
 	fleet     *fleet.Fleet
 	queue     *admit.Queue
 	cache     *rendercache.Cache // nil when it is off
+	limiter   *token.Limiter
 	budget    *hedge.Budget
 	latency   *hedge.Latency
 	metrics   *metrics
@@ -119,6 +124,7 @@ func New(cfg Config) (*Gateway, error) {
 		cfg: cfg, fleet: f, metrics: m,
 		budget:  hedge.NewBudget(max(cfg.HedgeShare, 0), 10),
 		latency: hedge.NewLatency(),
+		limiter: token.NewLimiter(),
 	}
 	g.queue = admit.New(admit.Config{Capacity: g.capacity, MaxWait: cfg.MaxWait})
 	g.endpoints = endpoints()
