@@ -4,6 +4,9 @@ import os
 import random
 import sys
 
+if not os.path.isdir("/course/questions"):
+    raise RuntimeError("never run outside a sandbox")
+
 PLACES = ["/tmp/leftover", "/dev/shm/leftover", "/var/tmp/leftover"]
 
 

@@ -2,6 +2,9 @@
 
 import os
 
+if not os.path.isdir("/course/questions"):
+    raise RuntimeError("never run outside a sandbox")
+
 
 def generate(data):
     os._exit(7)

@@ -1,5 +1,10 @@
 """Allocates and touches memory, 16 MiB at a time."""
 
+import os
+
+if not os.path.isdir("/course/questions"):
+    raise RuntimeError("never run outside a sandbox")
+
 
 def generate(data):
     held = []

@@ -1,5 +1,10 @@
 """Prints 1 GiB to stdout, 1 MiB at a time."""
 
+import os
+
+if not os.path.isdir("/course/questions"):
+    raise RuntimeError("never run outside a sandbox")
+
 MEGABYTE = ("0123456789abcde\n" * 65536)
 
 

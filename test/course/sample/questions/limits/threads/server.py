@@ -1,7 +1,12 @@
 """Starts sleeping threads until it is refused, and lets that error be the answer."""
 
+import os
+
 import threading
 import time
+
+if not os.path.isdir("/course/questions"):
+    raise RuntimeError("never run outside a sandbox")
 
 
 def generate(data):

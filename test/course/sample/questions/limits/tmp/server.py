@@ -1,5 +1,10 @@
 """Writes to /tmp until it is refused, 1 MiB at a time, and lets that error be the answer."""
 
+import os
+
+if not os.path.isdir("/course/questions"):
+    raise RuntimeError("never run outside a sandbox")
+
 
 def generate(data):
     with open("/tmp/fill", "wb") as out:
