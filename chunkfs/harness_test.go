@@ -86,6 +86,14 @@ func (r *rig) kill() {
 	_ = r.cmd.Wait()
 }
 
+// stop unmounts and waits for the daemon.
+func (r *rig) stop() error {
+	if err := r.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return r.cmd.Wait()
+}
+
 func (r *rig) fault(illness string) {
 	r.t.Helper()
 	if illness == "" {

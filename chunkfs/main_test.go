@@ -44,6 +44,7 @@ type daemonConfig struct {
 	Holder              bool   // run a holder, which starts this daemon again with Held
 	Held                bool
 	LogLevel            string
+	Profiles            string
 }
 
 func daemon(conf string) error {
@@ -78,7 +79,7 @@ func daemon(conf string) error {
 			return err
 		}
 	}
-	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Log: log})
+	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Profiles: c.Profiles, Log: log})
 	if err != nil {
 		return err
 	}

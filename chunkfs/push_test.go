@@ -18,7 +18,7 @@ import (
 )
 
 // push stores the tree at src as a version of course and makes it current. It
-// lays blobs out by the simplest rules: one chunk per top-level directory.
+// lays blobs out by the simplest rules: the chunks of a course, and packs filled in order.
 func push(t testing.TB, store, course, src string) (version string) {
 	t.Helper()
 	ctx := context.Background()
@@ -52,10 +52,11 @@ func layOut(t testing.TB, src string, put func([]byte) blob.Digest) *manifest.Sp
 	type dir struct {
 		path         string
 		entry, chunk int
+		state        manifest.State
 	}
 	var files []dir
 	s.Entries = append(s.Entries, manifest.SpecEntry{})
-	for queue := []dir{{src, 0, 0}}; len(queue) > 0; queue = queue[1:] {
+	for queue := []dir{{src, 0, 0, manifest.CourseRoot}}; len(queue) > 0; queue = queue[1:] {
 		at := queue[0]
 		names, err := os.ReadDir(at.path)
 		require.NoError(t, err)
@@ -63,15 +64,20 @@ func layOut(t testing.TB, src string, put func([]byte) blob.Digest) *manifest.Sp
 		for _, n := range names {
 			info, err := n.Info()
 			require.NoError(t, err)
-			here := dir{filepath.Join(at.path, n.Name()), len(s.Entries), at.chunk}
+			here := dir{filepath.Join(at.path, n.Name()), len(s.Entries), at.chunk, 0}
 			e := manifest.SpecEntry{Entry: manifest.Entry{Name: n.Name()}, Chunk: at.chunk}
 			switch {
 			case info.IsDir():
 				e.Type = manifest.Dir
-				if at.entry == 0 {
+				var kind manifest.ChunkKind
+				here.state, kind = at.state.Enter(n.Name(), func(file string) bool {
+					_, err := os.Stat(filepath.Join(here.path, file))
+					return err == nil
+				})
+				if kind != manifest.Rest {
 					here.chunk = len(s.Chunks)
 					e.Chunk = here.chunk
-					s.Chunks = append(s.Chunks, manifest.SpecChunk{Kind: manifest.Top, Root: here.entry})
+					s.Chunks = append(s.Chunks, manifest.SpecChunk{Kind: kind, Root: here.entry})
 				}
 				queue = append(queue, here)
 			case info.Mode()&os.ModeSymlink != 0:
