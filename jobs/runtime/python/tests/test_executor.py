@@ -80,6 +80,11 @@ class Session(CourseCase):
         random.seed(123)
         self.assertEqual(forked(work), [str(random.random())])
 
+    def test_a_seed_that_cannot_seed(self) -> None:
+        self.question("def generate(data): pass")
+        for answer in self.executor(line(args=[{**SEED, "variant_seed": -1}]), line()):
+            self.assertIn("must be an integer from 0 to 2^32-1", answer["error"])
+
     def test_the_key_table_binds(self) -> None:
         self.question("def generate(data): data['variant_seed'] = 8\ndef grade(data): data['extra'] = 1")
         first, second = self.executor(line(), line(fcn="grade"))

@@ -68,6 +68,13 @@ class ImportPath(CourseCase):
             answer = self.call("element", "render", tag, prairielearn=root)
             self.assertEqual(answer.get("html"), "core prairielearn", answer)
 
+    def test_core_elements_do_not_meet_the_course_s_modules(self) -> None:
+        root = self.pl_root()
+        self.write({"elements/pl-x/pl-x.py": "import pkg\ndef render(h, d): pass"}, root)
+        answer = self.call("element", "render", "pl-x", prairielearn=root)
+        self.assertFault(answer, "No module named 'pkg'", "/prairielearn/elements/pl-x/pl-x.py, line 1")
+        self.assertNotIn(root, answer["traceback"])
+
     def test_course_elements_win_over_core_ones(self) -> None:
         self.write({"elements/x-a/x-a.py": "def render(h, d): return 'course'"})
         answer = self.call("element", "render", "x-a", prairielearn=self.pl_root())

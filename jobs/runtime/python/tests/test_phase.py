@@ -63,6 +63,11 @@ class Order(CourseCase):
         self.assertEqual(answer["html"], "<p>two</p><u>a</u> tail <x-d><i>i</i></x-d>!")
         self.assertEqual(answer["processed_elements"], ["x-a", "x-c"])
 
+    def test_carriage_returns_reach_mustache(self) -> None:
+        self.question("def render(data, html): return html.encode().hex()", "a\r\n{{#editable}}\r\n{{/editable}}\r\n")
+        answer = self.call("phase", "render")
+        self.assertEqual(answer["html"], b"a\r\n".hex())
+
     def test_panels(self) -> None:
         self.question(None, "{{panel}}")
         for panel in ("question", "submission", "answer"):
