@@ -9,6 +9,6 @@ func command() *cli.Command {
 	return &cli.Command{
 		Name:  "scheduler",
 		Short: "the gateway in front of the workers",
-		Sub:   []*cli.Command{serveCommand()},
+		Sub:   []*cli.Command{serveCommand(), tokenCommand(), purgeCommand()},
 	}
 }

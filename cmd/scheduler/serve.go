@@ -13,6 +13,7 @@ import (
 	"github.com/prairielambda/prairielambda/internal/cli"
 	"github.com/prairielambda/prairielambda/jobs/ticket"
 	"github.com/prairielambda/prairielambda/scheduler"
+	"github.com/prairielambda/prairielambda/scheduler/token"
 )
 
 type serveFlags struct {
@@ -20,6 +21,10 @@ type serveFlags struct {
 	workers, hosts cli.Strings
 	origins        cli.Strings
 	ticketKey      string
+	tokens         string
+	cache          string
+	cacheSize      cli.Size
+	tls            tlsFlags
 	maxBody        cli.Size
 	deadline       cli.Duration
 	notice, grace  cli.Duration
@@ -28,15 +33,15 @@ type serveFlags struct {
 func serveCommand() *cli.Command {
 	f := &serveFlags{
 		maxBody: 16 << 20, deadline: cli.Duration(2 * time.Minute),
-		grace: cli.Duration(time.Minute),
+		grace: cli.Duration(time.Minute), cacheSize: 64 << 20,
 	}
 	return &cli.Command{
 		Name:  "serve",
 		Short: "answer calls until SIGTERM, then drain",
 		Long: `Prints one line on stdout, "gateway http://ADDR", once it listens.
 
-Without tokens everybody who reaches the address may call, so only loopback
-addresses are accepted.`,
+Without --tokens everybody who reaches the address may call, so only loopback
+addresses are accepted. The tokens file is read again whenever it changes.`,
 		Flags: f.register,
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
 			if len(args) > 0 {
@@ -52,6 +57,10 @@ func (f *serveFlags) register(fs *flag.FlagSet) {
 	fs.Var(&f.workers, "worker", "base URL of a worker; may be given several times")
 	fs.Var(&f.hosts, "host", "host name that requests may carry, besides addresses and localhost; may be given several times")
 	fs.Var(&f.origins, "origin", "origin of pages that may call, as https://example.org; may be given several times")
+	fs.StringVar(&f.tokens, "tokens", "", "file that says who may call; see scheduler token")
+	fs.StringVar(&f.cache, "render-cache", "", "directory of its own for results of pure calls; empty keeps them in memory only")
+	fs.Var(&f.cacheSize, "render-cache-memory", "memory for results of pure calls; 0 keeps none")
+	f.tls.register(fs)
 	fs.StringVar(&f.ticketKey, "ticket-key", "", "PEM file with the ed25519 key that signs tickets for the workers")
 	fs.Var(&f.maxBody, "max-body", "largest request body")
 	fs.Var(&f.deadline, "deadline", "longest time for one call, and for one that names none")
@@ -63,7 +72,7 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 	if len(f.workers) == 0 {
 		return cli.Usagef("no worker: give --worker http://ADDR")
 	}
-	if !isLoopback(f.listen) {
+	if f.tokens == "" && !isLoopback(f.listen) {
 		return cli.Usagef("--listen %s is not a loopback address, and without --tokens everybody who reaches it may call", f.listen)
 	}
 	for i, w := range f.workers {
@@ -72,6 +81,17 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 	cfg := scheduler.Config{
 		Workers: f.workers, Hosts: f.hosts, Origins: f.origins,
 		MaxBody: int64(f.maxBody), Deadline: time.Duration(f.deadline), Log: env.Log,
+		CacheDir: f.cache, CacheBytes: int64(f.cacheSize),
+	}
+	if f.cacheSize == 0 {
+		cfg.CacheBytes = -1
+	}
+	if f.tokens != "" {
+		store, err := token.Open(f.tokens, env.Log)
+		if err != nil {
+			return err
+		}
+		cfg.Tokens = store
 	}
 	if f.ticketKey != "" {
 		sign, err := signer(f.ticketKey)
@@ -88,7 +108,11 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	fmt.Fprintf(env.Stdout, "gateway http://%s\n", ln.Addr())
+	ln, scheme, err := f.tls.wrap(ln)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(env.Stdout, "gateway %s://%s\n", scheme, ln.Addr())
 	return g.Serve(ctx, ln, time.Duration(f.notice), time.Duration(f.grace))
 }
 
