@@ -42,7 +42,8 @@ var allowed = map[string][]string{
 
 	"scheduler":             {"jobs", "jobs/ticket", "scheduler/..."},
 	"scheduler/fleet":       {"jobs", "jobs/ticket", "jobs/nomadjob"},
-	"scheduler/rendercache": {"jobs"},
+	"scheduler/rendercache": {"jobs", "internal/durable"},
+	"scheduler/token":       {"internal/durable"},
 	"scheduler/runs":        {"jobs"},
 	"scheduler/question":    {"jobs"},
 	"scheduler/...":         {"jobs", "jobs/ticket", "scheduler/..."},
