@@ -94,6 +94,7 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 	queue := []item{{n: root, prev: root.prev}}
 	if prev != nil {
 		queue = append(make([]item, 0, prev.Len()+64), queue...)
+		p.nodes, p.from, p.up = make([]*node, 0, prev.Len()+64), make([]int, 0, prev.Len()+64), make([]int, 0, prev.Len()+64)
 		p.spec.Entries = make([]manifest.SpecEntry, 0, prev.Len()+64)
 	}
 	for i := 0; i < len(queue); i++ {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,22 +53,20 @@ func place(path string, data []byte, perm fs.FileMode, move func(tmp, path strin
 // Temp writes data to a new temporary file in dir and returns its path; with
 // sync it is fsynced. On an error nothing is left behind.
 func Temp(dir string, data []byte, perm fs.FileMode, sync bool) (string, error) {
-	f, err := os.CreateTemp(dir, TempPrefix)
+	path := filepath.Join(dir, fmt.Sprintf("%s%016x", TempPrefix, rand.Uint64()))
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return "", err
 	}
 	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(perm)
-	}
 	if err == nil && sync {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		os.Remove(f.Name())
+		os.Remove(path)
 		return "", err
 	}
-	return f.Name(), nil
+	return path, nil
 }
 
 // SyncFile makes path's content durable, and for a directory its names.

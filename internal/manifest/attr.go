@@ -15,7 +15,11 @@ type attrTable struct {
 func (s *Spec) attrTable() (t attrTable) {
 	seen := map[string]int{}
 	for i := range s.Entries {
-		r := string(s.Entries[i].Attr.append(nil))
+		a := s.Entries[i].Attr
+		if a == nil {
+			a = &Attr{}
+		}
+		r := string(a.append(nil))
 		k, ok := seen[r]
 		if !ok {
 			k = len(t.records)

@@ -25,9 +25,9 @@ type SpecEntry struct {
 	Children int    // of a directory
 	Tree     TreeID // of a directory made from git
 	Chunk    int
-	Blob     int  // of a regular file that is not empty
-	Attr     Attr // of a Tree's entry
-	Link     int  // in a Tree: the first entry that is the same inode, or this one
+	Blob     int   // of a regular file that is not empty
+	Attr     *Attr // of a Tree's entry; nil is the zero Attr
+	Link     int   // in a Tree: the first entry that is the same inode, or this one
 }
 
 // SpecChunk is one chunk of a Spec.

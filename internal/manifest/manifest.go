@@ -116,7 +116,7 @@ type Manifest struct {
 }
 
 // markEvery entries there is a mark with the running sums that the columns imply.
-const markEvery = 32
+const markEvery = 8
 
 type mark struct{ name, target, file, dir, child uint32 }
 

@@ -22,9 +22,10 @@ func respec(m *Manifest) *Spec {
 	s := &Spec{Kind: m.Kind(), TreeLen: m.TreeLen()}
 	for i := range m.Len() {
 		_, n := m.Children(i)
+		a := m.Attr(i)
 		s.Entries = append(s.Entries, SpecEntry{
 			Entry: m.Entry(i), Children: n, Tree: m.TreeOf(i), Chunk: m.ChunkOf(i),
-			Blob: m.Locate(i).Blob, Attr: m.Attr(i), Link: m.Link(i),
+			Blob: m.Locate(i).Blob, Attr: &a, Link: m.Link(i),
 		})
 	}
 	for k := range m.Chunks() {
@@ -75,7 +76,7 @@ func build(t testing.TB, kind Kind, files map[string]int64) *Spec {
 		n.entry.Link = i
 		n.entry.Children = len(n.kids)
 		if kind == Tree && n.entry.Exec {
-			n.entry.Attr.Mode = 0o755
+			n.entry.Attr = &Attr{Mode: 0o755}
 		}
 		s.Entries = append(s.Entries, n.entry)
 		if n.entry.Type == File && n.entry.Size > 0 {
@@ -269,14 +270,14 @@ func TestTreesKeepAttributes(t *testing.T) {
 	s := build(t, Tree, map[string]int64{"a": 5, "b": 5, "dev/null": 0})
 	x := []Xattr{{"security.capability", "\x01\x00"}, {"user.x", ""}}
 	for _, i := range []int{1, 2} {
-		s.Entries[i].Attr = Attr{Mode: 0o4644, UID: 7, GID: 8, Xattrs: x}
+		s.Entries[i].Attr = &Attr{Mode: 0o4644, UID: 7, GID: 8, Xattrs: x}
 		s.Entries[i].Digest, s.Entries[i].Link = blob.Sum([]byte("same")), 1
 	}
 	last := &s.Entries[4]
-	*last = SpecEntry{Entry: Entry{Name: "null", Type: CharDevice}, Chunk: last.Chunk, Link: 4, Attr: Attr{Mode: 0o666, Major: 1, Minor: 3}}
+	*last = SpecEntry{Entry: Entry{Name: "null", Type: CharDevice}, Chunk: last.Chunk, Link: 4, Attr: &Attr{Mode: 0o666, Major: 1, Minor: 3}}
 	m, err := Encode(s)
 	require.NoError(t, err)
-	require.Equal(t, s.Entries[1].Attr, m.Attr(2))
+	require.Equal(t, *s.Entries[1].Attr, m.Attr(2))
 	require.Equal(t, 1, m.Link(2))
 	require.Equal(t, Attr{Mode: 0o666, Major: 1, Minor: 3}, m.Attr(4))
 	canonical(t, m.Bytes())

@@ -114,7 +114,7 @@ func TestEveryFlippedBit(t *testing.T) {
 
 func TestDirSweepsWhatKilledWritersLeft(t *testing.T) {
 	s, root := openDir(t)
-	left := filepath.Join(root, ".tmp-123")
+	left := filepath.Join(root, put(t, s, []byte("x")).String()[:2], ".tmp-123")
 	require.NoError(t, os.WriteFile(left, []byte("half"), 0o600))
 	require.NoError(t, s.Sweep(t.Context(), time.Now().Add(-time.Hour)))
 	require.FileExists(t, left)

@@ -95,18 +95,20 @@ func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	// The temporary file lies beside the blob's: a rename within one directory
+	// takes no lock on the whole filesystem, and 256 directories share the load.
 	path := s.path(d)
-	tmp, err := durable.Temp(s.root, object, 0o444, false)
-	if err != nil {
-		return err
-	}
-	err = os.Rename(tmp, path)
+	dir := filepath.Dir(path)
+	tmp, err := durable.Temp(dir, object, 0o444, false)
 	if errors.Is(err, fs.ErrNotExist) {
-		if err = os.Mkdir(filepath.Dir(path), 0o755); err == nil || errors.Is(err, fs.ErrExist) {
-			err = os.Rename(tmp, path)
+		if err = os.Mkdir(dir, 0o755); err == nil || errors.Is(err, fs.ErrExist) {
+			tmp, err = durable.Temp(dir, object, 0o444, false)
 		}
 	}
 	if err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
 		os.Remove(tmp)
 		return err
 	}
@@ -208,7 +210,13 @@ func (s *Store) Delete(ctx context.Context, d blob.Digest, before time.Time) (de
 
 // Sweep implements blob.Store.
 func (s *Store) Sweep(ctx context.Context, before time.Time) error {
-	return errors.Join(durable.Sweep(s.root, before), ctx.Err())
+	dirs, err := os.ReadDir(s.root)
+	for _, dir := range dirs {
+		if dir.IsDir() && ctx.Err() == nil {
+			err = errors.Join(err, durable.Sweep(filepath.Join(s.root, dir.Name()), before))
+		}
+	}
+	return errors.Join(err, ctx.Err())
 }
 
 // Sync implements blob.Store.
