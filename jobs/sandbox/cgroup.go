@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -170,33 +171,53 @@ type cgroupTree struct {
 
 // cgroupTrees finds the mounted trees by controller; "" is the cgroup2 tree.
 func cgroupTrees() (map[string]cgroupTree, error) {
+	own, err := os.Open("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	mounts, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	defer mounts.Close()
+	return parseCgroupTrees(own, mounts)
+}
+
+// parseCgroupTrees reads the forms of /proc/self/cgroup and /proc/self/mountinfo.
+func parseCgroupTrees(cgroup, mountinfo io.Reader) (map[string]cgroupTree, error) {
 	own := map[string]string{}
-	err := eachLine("/proc/self/cgroup", func(l string) {
-		if f := strings.SplitN(l, ":", 3); len(f) == 3 {
-			for _, ctl := range strings.Split(f[1], ",") {
-				own[ctl] = f[2]
-				// A worker that ran here before moved us to a leaf; its parent is ours.
-				if base := filepath.Base(f[2]); strings.HasPrefix(base, dirPrefix) && strings.HasSuffix(base, leafSuffix) {
-					own[ctl] = filepath.Dir(f[2])
-				}
-			}
+	err := eachLine(cgroup, func(l string) {
+		f := strings.SplitN(l, ":", 3)
+		if len(f) != 3 || !strings.HasPrefix(f[2], "/") {
+			return
+		}
+		path := f[2]
+		// A worker that ran here before moved us to a leaf; its parent is ours.
+		if base := filepath.Base(path); strings.HasPrefix(base, dirPrefix) && strings.HasSuffix(base, leafSuffix) {
+			path = filepath.Dir(path)
+		}
+		for _, ctl := range strings.Split(f[1], ",") {
+			own[ctl] = path
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	trees := map[string]cgroupTree{}
-	err = eachLine("/proc/self/mountinfo", func(l string) {
+	err = eachLine(mountinfo, func(l string) {
 		head, tail, ok := strings.Cut(l, " - ")
 		h, t := strings.Fields(head), strings.Fields(tail)
 		if !ok || len(h) < 5 || len(t) < 3 {
 			return
 		}
-		mount, root := h[4], h[3]
+		mount, root := unescape(h[4]), strings.TrimSuffix(unescape(h[3]), "/")
 		add := func(ctl string) {
-			if path, ok := own[ctl]; ok {
-				// Inside a cgroup namespace or a bind mount, the path starts at the mount's root.
-				trees[ctl] = cgroupTree{mount, strings.TrimPrefix(path, strings.TrimSuffix(root, "/"))}
+			// Inside a cgroup namespace or a bind mount, the path starts at the mount's root.
+			path, ok := own[ctl]
+			below, isBelow := strings.CutPrefix(path, root)
+			if ok && isBelow && (below == "" || below[0] == '/') {
+				trees[ctl] = cgroupTree{mount, below}
 			}
 		}
 		switch t[0] {
@@ -211,13 +232,16 @@ func cgroupTrees() (map[string]cgroupTree, error) {
 	return trees, err
 }
 
-func eachLine(path string, f func(string)) error {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
+// unescape reads the octal escapes of mountinfo.
+func unescape(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
 	}
-	defer file.Close()
-	sc := bufio.NewScanner(file)
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+func eachLine(r io.Reader, f func(string)) error {
+	sc := bufio.NewScanner(r)
 	for sc.Scan() {
 		f(sc.Text())
 	}

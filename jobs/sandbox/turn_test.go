@@ -1,0 +1,249 @@
+package sandbox
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/jobs"
+)
+
+//go:embed testdata/echo.py
+var echoPy []byte
+
+var testLimits = jobs.Limits{
+	Wall: 2 * time.Second, CPU: 5 * time.Second, Memory: 64 << 20, Processes: 16,
+	Output: 32 << 10, Result: 64 << 10, Files: 4 << 20,
+}
+
+func newHost(t testing.TB, slots int) *Host {
+	t.Helper()
+	needRoot(t)
+	h, err := Open(Config{Slots: slots, Dir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(h.Close)
+	return h
+}
+
+func echoConfig() ZygoteConfig {
+	root := HostRoot()
+	root.Files["/prairie/seal.py"] = SealPy
+	root.Files["/prairie/echo.py"] = echoPy
+	return ZygoteConfig{Root: root, Argv: []string{"/usr/bin/python3", "-I", "-B", "/prairie/echo.py"}, Env: []string{"PATH=/usr/bin"}}
+}
+
+func newEcho(t testing.TB, h *Host) *Zygote {
+	t.Helper()
+	z, err := h.StartZygote(context.Background(), echoConfig())
+	require.NoError(t, err)
+	t.Cleanup(z.Close)
+	return z
+}
+
+// spawn makes a sandbox that has said it is ready.
+func spawn(t testing.TB, z *Zygote) *Box {
+	t.Helper()
+	b, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
+	require.NoError(t, err)
+	t.Cleanup(func() { b.Close() })
+	r := b.Turn(context.Background(), nil, 5*time.Second)
+	require.Equal(t, jobs.OK, r.Outcome, "%s %s", r.Message, r.Stderr)
+	require.Equal(t, "ready", string(r.Frame))
+	return b
+}
+
+func TestTurnWithEveryKindOfAnswer(t *testing.T) {
+	h := newHost(t, 4)
+	z := newEcho(t, h)
+	for _, tc := range []struct {
+		how  string
+		want jobs.Outcome
+		text string // of the frame or the message
+	}{
+		{"hello", jobs.OK, "echo hello"},
+		{"lie", jobs.OutputTooLarge, "65536 bytes"},
+		{"partial", jobs.Killed, "code 0"},
+		{"slow", jobs.OK, "abc"},
+		{"drip", jobs.Timeout, "limit of 700ms"},
+		{"flood", jobs.OutputTooLarge, "printed more"},
+		{"floodresult", jobs.OutputTooLarge, "65536 bytes"},
+		{"eof", jobs.Killed, "closed its channel"},
+		{"holder", jobs.OK, "answered"},
+		{"stopped", jobs.OK, "answered"},
+		{"exit", jobs.Killed, "code 7"},
+		{"memory", jobs.OutOfMemory, "64 MiB"},
+	} {
+		t.Run(tc.how, func(t *testing.T) {
+			b := spawn(t, z)
+			r := b.Turn(context.Background(), Request([]byte(tc.how)), 700*time.Millisecond)
+			require.Equal(t, tc.want, r.Outcome, "%s %s", r.Message, r.Stderr)
+			require.Contains(t, string(r.Frame)+r.Message, tc.text)
+			require.LessOrEqual(t, len(r.Stdout), int(testLimits.Output))
+			b.Close()
+			_, free, stuck := h.Slots()
+			require.Equal(t, 4, free)
+			require.Zero(t, stuck)
+			require.Empty(t, processesOf(t, b), "no process outlives its sandbox")
+		})
+	}
+}
+
+// processesOf lists what still runs under the box's user id.
+func processesOf(t testing.TB, b *Box) (left []string) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*/status")
+	require.NoError(t, err)
+	for _, d := range dirs {
+		s, err := os.ReadFile(d)
+		if err == nil && strings.Contains(string(s), fmt.Sprintf("\nUid:\t%d\t", b.slot.uid)) {
+			left = append(left, d)
+		}
+	}
+	return left
+}
+
+func TestTurnsInARowAndFramesAhead(t *testing.T) {
+	z := newEcho(t, newHost(t, 1))
+	b := spawn(t, z)
+	ask := func(s string) Turn { return b.Turn(context.Background(), Request([]byte(s)), time.Second) }
+	require.Equal(t, "echo a", string(ask("a").Frame))
+	require.Equal(t, "one", string(ask("two").Frame))
+	require.Equal(t, "two", string(b.Turn(context.Background(), nil, time.Second).Frame), "what came with the frame before")
+	require.Equal(t, "echo b", string(ask("b").Frame))
+	big := strings.Repeat("k", 1<<20) // more than the socket holds
+	r := b.Turn(context.Background(), Request([]byte(big)), 5*time.Second)
+	require.Equal(t, jobs.OutputTooLarge, r.Outcome)
+}
+
+func TestTurnWhenTheCallerLeaves(t *testing.T) {
+	h := newHost(t, 1)
+	z := newEcho(t, h)
+	b := spawn(t, z)
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	r := b.Turn(ctx, Request([]byte("drip")), time.Minute)
+	require.Equal(t, jobs.Killed, r.Outcome)
+	require.Contains(t, r.Message, "went away")
+	b.Close()
+	b.Kill() // after the end it aims at nobody
+	_, free, _ := h.Slots()
+	require.Equal(t, 1, free)
+}
+
+func TestSlotsAreBoundedAndReused(t *testing.T) {
+	h := newHost(t, 2)
+	z := newEcho(t, h)
+	a, b := spawn(t, z), spawn(t, z)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	_, err := z.Spawn(ctx, Spec{Limits: testLimits})
+	require.ErrorIs(t, err, errNoSlot)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	uid := a.slot.uid
+	a.Close()
+	a.Close() // harmless
+	c := spawn(t, z)
+	require.Equal(t, uid, c.slot.uid)
+	b.Close()
+	c.Close()
+	_, free, _ := h.Slots()
+	require.Equal(t, 2, free)
+}
+
+// A zygote that ends, also between its fork and its word about it, leaves no
+// process and no slot behind.
+func TestZygoteThatFails(t *testing.T) {
+	h := newHost(t, 2)
+	for _, how := range []string{"die", "diemid", "refuse", "garbage", "nofd"} {
+		t.Run(how, func(t *testing.T) {
+			z := newEcho(t, h)
+			_, err := z.Spawn(context.Background(), Spec{Limits: testLimits, Hello: []byte(`{"zygote":"` + how + `"}`)})
+			require.Error(t, err)
+			if strings.HasPrefix(how, "die") {
+				require.ErrorIs(t, err, ErrZygoteDead)
+				<-z.Dead()
+				_, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
+				require.ErrorIs(t, err, ErrZygoteDead)
+			}
+			_, free, _ := h.Slots()
+			require.Equal(t, 2, free)
+			z.Close()
+			kids, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/children", h.spawner.tid))
+			require.NoError(t, err)
+			require.Empty(t, strings.TrimSpace(string(kids)))
+		})
+	}
+}
+
+func TestZygoteDeathIsNoticedWithoutARequest(t *testing.T) {
+	h := newHost(t, 1)
+	z := newEcho(t, h)
+	require.NoError(t, z.cmd.Process.Kill())
+	select {
+	case <-z.Dead():
+	case <-time.After(5 * time.Second):
+		t.Fatal("a killed zygote counts as alive")
+	}
+}
+
+func TestZygoteThatCannotStart(t *testing.T) {
+	h := newHost(t, 1)
+	c := echoConfig()
+	c.Argv = []string{"/usr/bin/python3", "-c", "raise SystemExit('no such luck')"}
+	_, err := h.StartZygote(context.Background(), c)
+	require.ErrorContains(t, err, "no such luck")
+	c.Argv = []string{"/nowhere/python"}
+	_, err = h.StartZygote(context.Background(), c)
+	require.ErrorContains(t, err, "no such file")
+	c = echoConfig()
+	c.Argv = []string{"/usr/bin/sleep", "100"}
+	c.Boot = 100 * time.Millisecond
+	_, err = h.StartZygote(context.Background(), c)
+	require.ErrorContains(t, err, "ready")
+}
+
+func TestTooManyMountsForOneMessage(t *testing.T) {
+	h := newHost(t, 1)
+	z := newEcho(t, h)
+	dir, err := os.Open(t.TempDir())
+	require.NoError(t, err)
+	defer dir.Close()
+	var ms []Mount
+	for i := range 250 {
+		ms = append(ms, Mount{dir, fmt.Sprintf("questions/q%d", i)})
+	}
+	_, err = z.Spawn(context.Background(), Spec{Limits: testLimits, Mounts: ms})
+	require.ErrorContains(t, err, "more than one message holds")
+	spawn(t, z) // and the zygote lives
+}
+
+func TestLateMountIsReadOnlyAndConfined(t *testing.T) {
+	h := newHost(t, 1)
+	z := newEcho(t, h)
+	base := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(base, "q", "sub"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(base, "q", "sub", "f"), []byte("x"), 0o644))
+	root, err := os.Open(base)
+	require.NoError(t, err)
+	defer root.Close()
+	q, err := OpenBeneath(root, "q")
+	require.NoError(t, err)
+	defer q.Close()
+	b := spawn(t, z)
+	require.NoError(t, b.Mount(context.Background(), []Mount{{q, "questions/a/b"}}))
+	r := b.Turn(context.Background(), Request([]byte("course")), time.Second)
+	require.Equal(t, `["/course/questions/a/b/sub/f"]`, string(r.Frame))
+	for _, bad := range []string{"", "/abs", "../x", "a/../../x", "a//b"} {
+		require.ErrorContains(t, b.Mount(context.Background(), []Mount{{q, bad}}), "want a clean path", "%q", bad)
+	}
+	b.Kill()
+	require.Eventually(t, func() bool { return !b.Alive() }, time.Second, time.Millisecond)
+	require.Error(t, b.Mount(context.Background(), []Mount{{q, "questions/c"}}), "a spare that died")
+}
