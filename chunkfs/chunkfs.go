@@ -43,11 +43,13 @@ type Config struct {
 	Heads Heads
 	Cache *cache.Cache // closed by its owner, after FS.Close
 
-	State         *State        // nil: a new one, for a mount that ends with this process
-	Deadline      time.Duration // of one request; 0 means 10 s
-	HeadTTL       time.Duration // how long `current` may lag behind its head; 0 means 1 s
-	ManifestBytes int64         // manifests kept decoded; 0 means 64 MiB
-	Profiles      string        // file that keeps what questions read besides themselves; empty: only in memory
+	State         *State                                // nil: a new one, for a mount that ends with this process
+	Deadline      time.Duration                         // of one request; 0 means 10 s
+	HeadTTL       time.Duration                         // how long `current` may lag behind its head; 0 means 1 s
+	ManifestBytes int64                                 // manifests kept decoded; 0 means 64 MiB
+	Profiles      string                                // file that keeps what questions read besides themselves; empty: only in memory
+	LeaveAfter    time.Duration                         // unread for so long, what is not current leaves the cache; 0 means 72 h
+	Origin        interface{ Stats() cache.GuardStats } // for Status; may be nil
 	Log           zerolog.Logger
 }
 
@@ -84,6 +86,9 @@ func New(cfg Config) (*FS, error) {
 	if cfg.ManifestBytes <= 0 {
 		cfg.ManifestBytes = 64 << 20
 	}
+	if cfg.LeaveAfter <= 0 {
+		cfg.LeaveAfter = 3 * forever
+	}
 	if cfg.State == nil {
 		st, err := NewState()
 		if err != nil {
@@ -104,6 +109,7 @@ func New(cfg Config) (*FS, error) {
 	f.versions = newVersions(f, cfg.ManifestBytes)
 	f.wg.Go(f.warmHeads)
 	f.wg.Go(f.keepProfiles)
+	f.wg.Go(f.leaveOldVersions)
 	return f, nil
 }
 

@@ -45,6 +45,7 @@ type daemonConfig struct {
 	Held                bool
 	LogLevel            string
 	Profiles            string
+	LeaveAfter          time.Duration
 }
 
 func daemon(conf string) error {
@@ -63,7 +64,8 @@ func daemon(conf string) error {
 	}
 	defer blobs.Close()
 	sick := &sickStore{Fetcher: blobs, Heads: headdir.New(c.Store), file: c.Fault}
-	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: cache.NewGuard(sick, cache.GuardConfig{SlowAfter: c.Deadline / 3, Log: log}), MaxBytes: c.CacheBytes, Log: log})
+	guard := cache.NewGuard(sick, cache.GuardConfig{SlowAfter: c.Deadline / 3, Log: log})
+	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: guard, MaxBytes: c.CacheBytes, Log: log})
 	if err != nil {
 		return err
 	}
@@ -79,7 +81,7 @@ func daemon(conf string) error {
 			return err
 		}
 	}
-	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Profiles: c.Profiles, Log: log})
+	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Profiles: c.Profiles, LeaveAfter: c.LeaveAfter, Origin: guard, Log: log})
 	if err != nil {
 		return err
 	}

@@ -190,6 +190,18 @@ func (s *State) setCurrent(course, version uint32) error {
 	return nil
 }
 
+// living are the versions that a head names or that used says yes to.
+func (s *State) living(used func(n uint32) bool) (ns []uint32) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for n, sl := range s.slots {
+		if n > 0 && sl.version != "" && (s.slots[sl.parent].current == uint32(n) || used(uint32(n))) {
+			ns = append(ns, uint32(n))
+		}
+	}
+	return ns
+}
+
 // versions is how many versions have a slot.
 func (s *State) versions() (n int) {
 	s.mu.RLock()

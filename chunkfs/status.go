@@ -20,7 +20,7 @@ import (
 
 const statusDirName = ".chunkfs"
 
-var statusNames = []string{"status", "status.json", "versions"}
+var statusNames = []string{"status", "status.json", "versions", "metrics"}
 
 const (
 	serialBits = 34
@@ -144,26 +144,32 @@ func (f *FS) readStatus(in *fuse.ReadIn) (fuse.ReadResult, fuse.Status) {
 
 // Status is what status.json shows.
 type Status struct {
-	PID           int              `json:"pid"`
-	UptimeSeconds float64          `json:"uptime_seconds"`
-	Versions      int              `json:"versions"` // known to the mount
-	Manifests     int              `json:"manifests"`
-	ManifestBytes int64            `json:"manifest_bytes"`
-	SharedFiles   int              `json:"shared_files"` // different contents that the kernel was told of
-	Errors        int64            `json:"errors"`       // requests answered EIO
-	Requests      map[string]int64 `json:"requests"`
-	Cache         cache.Stats      `json:"cache"`
+	PID           int               `json:"pid"`
+	UptimeSeconds float64           `json:"uptime_seconds"`
+	Versions      int               `json:"versions"` // known to the mount
+	Manifests     int               `json:"manifests"`
+	ManifestBytes int64             `json:"manifest_bytes"`
+	SharedFiles   int               `json:"shared_files"` // different contents that the kernel was told of
+	Errors        int64             `json:"errors"`       // requests answered EIO
+	Requests      map[string]int64  `json:"requests"`
+	Cache         cache.Stats       `json:"cache"`
+	Origin        *cache.GuardStats `json:"origin,omitempty"`
 }
 
 // Status takes a snapshot.
 func (f *FS) Status() Status {
 	n, bytes := f.versions.usage()
-	return Status{
+	s := Status{
 		PID: syscall.Getpid(), UptimeSeconds: time.Since(f.started).Seconds(),
 		Versions: f.state.versions(), Manifests: n, ManifestBytes: bytes,
 		SharedFiles: f.state.content.size(), Errors: f.ops.failed.Load(),
 		Requests: f.ops.counts(), Cache: f.cfg.Cache.Stats(),
 	}
+	if f.cfg.Origin != nil {
+		o := f.cfg.Origin.Stats()
+		s.Origin = &o
+	}
+	return s
 }
 
 func (f *FS) statusText(name string) []byte {
@@ -173,6 +179,8 @@ func (f *FS) statusText(name string) []byte {
 		enc := json.NewEncoder(&b)
 		enc.SetIndent("", "  ")
 		_ = enc.Encode(f.Status()) // plain numbers
+	case "metrics":
+		return f.metricsText()
 	case "versions":
 		f.state.mu.RLock()
 		defer f.state.mu.RUnlock()
@@ -195,6 +203,9 @@ func (f *FS) statusText(name string) []byte {
 		fmt.Fprintf(&b, "cache      %d of %d bytes, %d of %d files\n", c.Bytes, c.MaxBytes, c.Files, c.MaxFiles)
 		fmt.Fprintf(&b, "reads      %d hits, %d misses, %d failed fetches, %d bytes fetched\n", hits, c.Misses, c.Failures, c.FetchedBytes)
 		fmt.Fprintf(&b, "damage     %d files quarantined, %d disk errors, %d requests answered EIO\n", c.Quarantined, c.DiskErrors, s.Errors)
+		if s.Origin != nil && s.Origin.Open {
+			fmt.Fprintf(&b, "store      does not answer; misses fail at once\n")
+		}
 		fmt.Fprintf(&b, "requests   %s\n", strings.Join(f.ops.words(), " "))
 	}
 	return b.Bytes()

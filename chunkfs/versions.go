@@ -20,7 +20,7 @@ type version struct {
 	n       uint32
 	modTime time.Time // of its directories: they change with the version, and caches of listings notice
 	touched *touches
-	used    atomic.Int64
+	used    atomic.Int64 // nanoseconds since 1970
 }
 
 // versions keeps manifests decoded, the least recently used going first. The
@@ -31,11 +31,12 @@ type versions struct {
 
 	mu    sync.RWMutex // guards the rest
 	open  map[uint32]*version
+	past  map[uint32]int64 // when a version was used that is no longer open
 	bytes int64
 }
 
 func newVersions(f *FS, maxBytes int64) *versions {
-	return &versions{fs: f, max: maxBytes, open: make(map[uint32]*version)}
+	return &versions{fs: f, max: maxBytes, open: make(map[uint32]*version), past: make(map[uint32]int64)}
 }
 
 func (vs *versions) loaded(n uint32) (*version, bool) {
@@ -93,8 +94,23 @@ func (vs *versions) add(v *version) {
 			}
 		}
 		delete(vs.open, oldest.n)
+		vs.past[oldest.n] = oldest.used.Load()
 		vs.bytes -= int64(len(oldest.Bytes()))
 	}
+}
+
+// usedSince says whether anybody asked for anything of version n since then.
+// What was asked of an earlier process is taken to be asked when this one started.
+func (vs *versions) usedSince(n uint32, then time.Time) bool {
+	if vs.fs.started.After(then) {
+		return true
+	}
+	vs.mu.RLock()
+	defer vs.mu.RUnlock()
+	if v, ok := vs.open[n]; ok {
+		return v.used.Load() > then.UnixNano()
+	}
+	return vs.past[n] > then.UnixNano()
 }
 
 // warm loads a manifest that a reader is about to need.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 )
@@ -27,6 +28,7 @@ const (
 type entry struct {
 	digest     blob.Digest
 	bytes      int64 // allocated
+	used       int64 // seconds since 1970
 	pins       int32
 	state      state
 	bad        string // file name once quarantined: counted, never read, evicted first
@@ -95,6 +97,7 @@ func (x *index) acquire(d blob.Digest) (e *entry, done func(), ok bool) {
 		return nil, nil, false
 	}
 	e.pins++
+	e.used = time.Now().Unix()
 	x.unlinkLocked(e)
 	x.pushFrontLocked(e)
 	return e, func() {
@@ -126,7 +129,7 @@ func (x *index) commit(d blob.Digest, allocated, overhead int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e := x.entries[d]
-	e.state, e.bytes = present, allocated
+	e.state, e.bytes, e.used = present, allocated, time.Now().Unix()
 	x.files++
 	x.bytes += allocated
 	x.overhead = overhead
@@ -137,7 +140,7 @@ func (x *index) commit(d blob.Digest, allocated, overhead int64) {
 func (x *index) adopt(d blob.Digest, allocated int64, bad string, cold bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	e := &entry{digest: d, bytes: allocated, state: present, bad: bad}
+	e := &entry{digest: d, bytes: allocated, state: present, bad: bad, used: time.Now().Unix()}
 	if bad != "" {
 		x.bad++
 	} else if _, ok := x.entries[d]; ok {
@@ -189,6 +192,20 @@ func (x *index) victim() *entry {
 	defer x.mu.Unlock()
 	for e := x.ring.prev; e != &x.ring; e = e.prev {
 		if e.pins == 0 {
+			e.state = evicting
+			x.unlinkLocked(e)
+			return e
+		}
+	}
+	return nil
+}
+
+// idle picks a file that nobody used since then, that is not pinned, and that keep does not claim.
+func (x *index) idle(since int64, keep func(blob.Digest) bool) *entry {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for e := x.ring.prev; e != &x.ring && e.used < since; e = e.prev {
+		if e.pins == 0 && (e.bad != "" || !keep(e.digest)) {
 			e.state = evicting
 			x.unlinkLocked(e)
 			return e

@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 )
@@ -59,8 +60,9 @@ func (c *Cache) usageKnown() bool {
 	}
 }
 
-func (c *Cache) evictOne() bool {
-	e := c.index.victim()
+func (c *Cache) evictOne() bool { return c.evict(c.index.victim()) }
+
+func (c *Cache) evict(e *entry) bool {
 	if e == nil {
 		return false
 	}
@@ -69,6 +71,15 @@ func (c *Cache) evictOne() bool {
 	c.stats.evictions.Add(1)
 	c.stats.evictedBytes.Add(e.bytes)
 	return true
+}
+
+// DropIdle evicts what nobody used since then and keep does not claim, and
+// returns how many files that were.
+func (c *Cache) DropIdle(since time.Time, keep func(blob.Digest) bool) (n int) {
+	for c.usageKnown() && c.evict(c.index.idle(since.Unix(), keep)) {
+		n++
+	}
+	return n
 }
 
 func (c *Cache) evictBytes(n int64) {

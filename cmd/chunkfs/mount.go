@@ -118,7 +118,7 @@ func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.Stat
 	}
 	fs, err := chunkfs.New(chunkfs.Config{
 		Heads: store, Cache: c, State: state, Deadline: time.Duration(m.deadline),
-		Profiles: filepath.Join(m.cache, "profiles.json"), Log: env.Log,
+		Profiles: filepath.Join(m.cache, "profiles.json"), Origin: origin, Log: env.Log,
 	})
 	if err != nil {
 		c.Close()
