@@ -20,18 +20,12 @@ try:
 except ImportError:  # no part of the product needs it but <markdown>
     MarkdownIt = None
 
-_SECTION = re.compile(r"<markdown>(.*?)</markdown>", re.DOTALL)
+_OPEN, _CLOSE = "<markdown>", "</markdown>"
 _ESCAPED_TAG = re.compile(r"(</?markdown)#(#*)>")
 _FENCE_INFO = re.compile(r"([^\\{\s]*)\s*(?:\{(.*)\})?")
 _ENTITY = re.compile(r"&(?![A-Za-z][A-Za-z0-9]*;|#[0-9]+;|#[xX][0-9A-Fa-f]+;)")
-_MATH = re.compile(
-    r"\$\$(?:\\.|[^$\\]|\$(?!\$))+?\$\$"
-    r"|\$(?:\\.|[^$\\])+\$"
-    r"|\\\((?:.|\n)+?\\\)"
-    r"|\\\[(?:.|\n)+?\\\]"
-    r"|\\begin\{([A-Za-z]+\*?)\}(?:.|\n)*?\\end\{\1\}",
-    re.DOTALL,
-)
+_DOLLARS = re.compile(r"\$\$(?:\\.|[^$\\]|\$(?!\$))+?\$\$|\$(?:\\.|[^$\\])+\$", re.DOTALL)
+_BACKSLASHED = re.compile(r"\\(?:[(\[]|begin\{([A-Za-z]+\*?)\})")
 _DOLLAR = re.compile(r"\\{1,3}\$")
 _IGNORED_DOLLAR = '<span class="mathjax_ignore">$</span>'
 _OPENING = re.compile(r"\$\$|\\\[|\\begin\{([A-Za-z]+\*?)\}")
@@ -39,15 +33,16 @@ _OPENING = re.compile(r"\$\$|\\\[|\\begin\{([A-Za-z]+\*?)\}")
 
 def process(html: str, has_pl_code: bool) -> str:
     """Replace every <markdown> section of html by the HTML it stands for."""
-    if "<markdown>" not in html:
-        return html
-    convert = _converter()
-
-    def section(match: Any) -> str:
-        source = _ESCAPED_TAG.sub(r"\1\2>", match.group(1))
-        return convert(source, {"pl_code": has_pl_code})
-
-    return _SECTION.sub(section, html)
+    out: List[str] = []
+    pos = 0
+    while True:
+        start = html.find(_OPEN, pos)
+        end = html.find(_CLOSE, start) if start >= 0 else -1
+        if end < 0:
+            return "".join(out) + html[pos:]
+        source = _ESCAPED_TAG.sub(r"\1\2>", html[start + len(_OPEN) : end])
+        out += html[pos:start], _converter()(source, {"pl_code": has_pl_code})
+        pos = end + len(_CLOSE)
 
 
 _cached: List[Callable[[str, dict], str]] = []
@@ -64,7 +59,6 @@ def _converter() -> Callable[[str, dict], str]:
         parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
         parser.block.ruler.at("paragraph", _paragraph)
         parser.inline.ruler.before("escape", "math", _math)
-        # Text stops at the characters that may open mathematics.
         parser.add_render_rule("fence", _code)
         parser.add_render_rule("code_block", _code)
         parser.add_render_rule("math", lambda _self, tokens, i, _options, _env: tokens[i].content)
@@ -85,16 +79,29 @@ def _math(state: Any, silent: bool) -> bool:
         return False
     match = _DOLLAR.match(source, pos)
     if match:
-        content = _IGNORED_DOLLAR
+        end, content = match.end(), _IGNORED_DOLLAR
     else:
-        match = _MATH.match(source, pos)
-        if not match:
+        end = _math_end(source, pos)
+        if end < 0:
             return False
-        content = _ENTITY.sub("&amp;", match.group()).replace("<", "&lt;").replace(">", "&gt;")
+        content = _ENTITY.sub("&amp;", source[pos:end]).replace("<", "&lt;").replace(">", "&gt;")
     if not silent:
         state.push("math", "", 0).content = content
-    state.pos = match.end()
+    state.pos = end
     return True
+
+
+def _math_end(source: str, pos: int) -> int:
+    """Return where the mathematics that opens at pos ends, or -1 where none does."""
+    match = _DOLLARS.match(source, pos)
+    if match:
+        return match.end()
+    match = _BACKSLASHED.match(source, pos)
+    if not match:
+        return -1
+    closing = {"\\(": "\\)", "\\[": "\\]"}.get(match.group(), f"\\end{{{match.group(1)}}}")
+    end = source.find(closing, match.end())
+    return end + len(closing) if end >= 0 else -1
 
 
 def _paragraph(state: Any, start: int, end: int, silent: bool = False) -> bool:

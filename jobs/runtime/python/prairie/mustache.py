@@ -21,12 +21,8 @@ class TemplateError(ValueError):
 
 
 # JavaScript's \s, which is not Python's.
-_S = "[\t\n\v\f\r \xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
-_SPACES = re.compile(f"{_S}*")
-_BLANK = re.compile(f"{_S}*\\Z")
-_SPLIT = re.compile(f"{_S}+")
-_EQUALS = re.compile(f"{_S}*=")
-_CURLY = re.compile(f"{_S}*\\}}")
+_SPACE = "\t\n\v\f\r \xa0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
+_SPLIT = re.compile(f"[{_SPACE}]+")
 _KIND = re.compile(r"[#^/>{&=!]")
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _ESCAPED = re.compile("[&<>\"'`=/]")
@@ -51,21 +47,13 @@ def render(template: str, view: Any) -> str:
     return "".join(out)
 
 
-class _Tags:
-    """The patterns of the delimiters in force."""
-
-    def __init__(self, opening: str, closing: str) -> None:
-        self.opening = re.compile(f"{re.escape(opening)}{_S}*")
-        self.closing = re.compile(f"{_S}*{re.escape(closing)}")
-        self.closing_curly = re.compile(f"{_S}*\\}}{re.escape(closing)}")
-
-
 def _tokens(template: str) -> List[Optional[Token]]:
     """Split a template into (kind, value); whitespace of standalone lines becomes None."""
     tokens: List[Optional[Token]] = []
     blanks: List[int] = []  # tokens of whitespace on the current line
     has_tag = has_text = False
-    tags, pos, end = _Tags("{{", "}}"), 0, len(template)
+    opening, closing = "{{", "}}"
+    pos, end = 0, len(template)
 
     def end_line() -> None:
         nonlocal has_tag, has_text
@@ -76,19 +64,19 @@ def _tokens(template: str) -> List[Optional[Token]]:
         has_tag = has_text = False
 
     while pos < end:
-        opening = tags.opening.search(template, pos)
-        for line in _LINES.findall(template[pos : opening.start() if opening else end]):
-            if _BLANK.match(line):
+        start = template.find(opening, pos)
+        for line in _LINES.findall(template[pos : start if start >= 0 else end]):
+            if not line.strip(_SPACE):
                 blanks.append(len(tokens))
             else:
                 has_text = True
             tokens.append(("text", line))
             if line.endswith("\n"):
                 end_line()
-        if opening is None:
+        if start < 0:
             break
         has_tag = True
-        kind, value, pos = _tag(template, opening.end(), tags)
+        kind, value, pos = _tag(template, start + len(opening), closing)
         tokens.append((kind, value))
         if kind in ("name", "&"):
             has_text = True
@@ -96,27 +84,31 @@ def _tokens(template: str) -> List[Optional[Token]]:
             pair = _SPLIT.split(value)[:2]
             if len(pair) != 2:
                 raise TemplateError(f"Invalid tags: {value}")
-            tags = _Tags(*pair)
+            opening, closing = pair
     end_line()
     return tokens
 
 
-def _tag(template: str, pos: int, tags: _Tags) -> Tuple[str, str, int]:
+def _tag(template: str, pos: int, closing: str) -> Tuple[str, str, int]:
     """Read a tag after its opening delimiter: its kind, its value, where it ends."""
+    pos = _skip(template, pos)
     match = _KIND.match(template, pos)
     kind = match.group() if match else "name"
-    pos = _SPACES.match(template, match.end() if match else pos).end()
-    until = {"=": _EQUALS, "{": tags.closing_curly}.get(kind, tags.closing)
-    stop = until.search(template, pos)
-    value = template[pos : stop.start() if stop else len(template)]
-    pos = stop.start() if stop else len(template)
-    if kind in "={":
-        skipped = (_EQUALS if kind == "=" else _CURLY).match(template, pos)
-        pos = skipped.end() if skipped else pos
-        stop = tags.closing.search(template, pos)
-    if stop is None:
+    pos = _skip(template, match.end() if match else pos)
+    end = template.find({"=": "=", "{": "}" + closing}.get(kind, closing), pos)
+    value = template[pos:end].rstrip(_SPACE)
+    if end >= 0 and kind in "={":
+        end = template.find(closing, end + 1)
+    if end < 0:
         raise TemplateError(f"Unclosed tag at {len(template)}")
-    return ("&" if kind == "{" else kind), value, stop.end()
+    return ("&" if kind == "{" else kind), value, end + len(closing)
+
+
+def _skip(template: str, pos: int) -> int:
+    """Return where the whitespace at pos ends."""
+    while pos < len(template) and template[pos] in _SPACE:
+        pos += 1
+    return pos
 
 
 def _nest(tokens: List[Optional[Token]]) -> List[Any]:
