@@ -52,10 +52,15 @@ func openCgroups(name, root string) (*cgroups, error) {
 		c.v1[ctl] = dir
 	}
 	if t, ok := trees[""]; ok {
+		lives := t.own
 		if root != "" {
 			t.own = root
 		}
-		if err := c.openV2(filepath.Join(t.mount, t.own), name); err != nil && len(c.v1) < len(slotControllers) {
+		err := mayMoveBetween(t.mount, lives, t.own)
+		if err == nil {
+			err = c.openV2(filepath.Join(t.mount, t.own), name)
+		}
+		if err != nil && len(c.v1) < len(slotControllers) {
 			c.remove()
 			return nil, err
 		}
@@ -65,6 +70,21 @@ func openCgroups(name, root string) (*cgroups, error) {
 		return nil, errors.New("no cgroup tree has both memory and pids controllers that we may use")
 	}
 	return c, nil
+}
+
+// mayMoveBetween says whether a process of ours can be put from one cgroup2 into
+// another: the kernel asks for write access to their common ancestor.
+func mayMoveBetween(mount, from, to string) error {
+	a, b := strings.Split(filepath.Clean(from), "/"), strings.Split(filepath.Clean(to), "/")
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	procs := filepath.Join(mount, strings.Join(a[:n], "/"), "cgroup.procs")
+	if err := unix.Access(procs, unix.W_OK); err != nil {
+		return fmt.Errorf("move processes from cgroup %s to %s: %w", from, to, &os.PathError{Op: "write", Path: procs, Err: err})
+	}
+	return nil
 }
 
 // openV2 prepares our directory in the cgroup2 tree. A cgroup that holds

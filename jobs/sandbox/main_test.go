@@ -1,14 +1,27 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"testing"
 )
 
 func TestMain(m *testing.M) {
 	Stage()
+	if os.Getenv(innerTier) != "" { // see TestTiersWithoutRoot
+		if err := EnterUserns(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
 }
+
+// The tests run once more in the tiers that are no root's, told by these.
+const (
+	innerTier   = "PRAIRIE_TEST_TIER"
+	innerCgroup = "PRAIRIE_TEST_CGROUP"
+)
 
 // needRoot skips on a machine that cannot do what the test is about.
 func needRoot(t testing.TB) {

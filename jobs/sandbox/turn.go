@@ -172,9 +172,9 @@ func (b *Box) fate(ctx context.Context, t *Turn) {
 		return
 	}
 	t.Exited, t.Status = true, b.status
-	// The kernel ends a process when its precise clock passes the limit, and
-	// reports a coarser one.
-	overCPU := b.status.Signaled() && b.limits.CPU > 0 && b.cpu() >= b.limits.CPU*9/10
+	// Nothing inside can kill its own init, so that SIGKILL came from outside. The
+	// kernel counts RLIMIT_CPU in timer ticks, which differ from what it reports.
+	overCPU := b.status.Signaled() && b.status.Signal() == unix.SIGKILL && b.limits.CPU > 0 && b.cpu() >= b.limits.CPU/2
 	switch {
 	case b.slot.cg.oomKilled(), b.overdraft.Load():
 		t.end(jobs.OutOfMemory, fmt.Sprintf("used more than its limit of %d MiB of memory", b.limits.Memory>>20))

@@ -1,0 +1,114 @@
+package sandbox
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// stranger is a user without a name, a home or a right.
+const stranger = 54321
+
+// delegate makes a cgroup in every tree that a sandbox wants and gives it to the
+// stranger, as `systemd-run --user --scope -p Delegate=yes` does; v2 is its
+// directory in the cgroup2 tree, or nil.
+func delegate(t *testing.T) (path string, v2 *os.File) {
+	t.Helper()
+	path = fmt.Sprintf("/prairie-test-%d", os.Getpid())
+	trees, err := cgroupTrees()
+	require.NoError(t, err)
+	for _, ctl := range []string{"memory", "pids", ""} {
+		tr, ok := trees[ctl]
+		if !ok {
+			continue
+		}
+		dir := filepath.Join(tr.mount, path)
+		require.NoError(t, os.MkdirAll(dir, 0o755))
+		for _, f := range []string{"", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"} {
+			if err := os.Chown(filepath.Join(dir, f), stranger, stranger); f == "" {
+				require.NoError(t, err)
+			}
+		}
+		t.Cleanup(func() { removeCgroup(dir) })
+		if ctl == "" {
+			v2, err = os.Open(dir)
+			require.NoError(t, err)
+			t.Cleanup(func() { v2.Close() })
+		}
+	}
+	return path, v2
+}
+
+// asStranger runs this test binary's tests that match pattern as the stranger,
+// within the tier.
+func asStranger(t *testing.T, tier Tier, cgroup string, v2 *os.File, pattern string) (string, error) {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "prairie-tier-") // t.TempDir's parent is closed to others
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chown(dir, stranger, stranger))
+	exe := filepath.Join(dir, "sandbox.test")
+	copyFile(t, "/proc/self/exe", exe)
+	cmd := exec.Command(exe, "-test.run", pattern, "-test.v", "-test.timeout=2m")
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, innerTier + "=" + string(tier), innerCgroup + "=" + cgroup}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}, Pdeathsig: unix.SIGKILL}
+	if v2 != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(v2.Fd())
+	}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	require.NoError(t, err)
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
+	require.NoError(t, err)
+	_, err = io.Copy(out, in)
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+}
+
+// everyTier are the tests of this package that make sandboxes.
+const everyTier = "^Test(Turn|Turns|Slots|Zygote|TooMany|Late|Exec|Dial|Reduced)"
+
+func TestTiersWithoutRoot(t *testing.T) {
+	if os.Getenv(innerTier) != "" {
+		t.Skip("this is the inner run")
+	}
+	needRoot(t)
+	t.Run("userns", func(t *testing.T) {
+		path, v2 := delegate(t)
+		out, err := asStranger(t, TierUserns, path, v2, everyTier)
+		require.NoError(t, err, out)
+		require.Contains(t, out, "--- PASS: TestExecIsSealed")
+		require.NotContains(t, out, "--- SKIP")
+	})
+	t.Run("reduced", func(t *testing.T) {
+		out, err := asStranger(t, TierReduced, "", nil, everyTier)
+		require.NoError(t, err, out)
+		require.Contains(t, out, "--- PASS: TestExecIsSealed")
+		require.NotContains(t, out, "--- SKIP")
+	})
+	t.Run("userns without a cgroup is refused", func(t *testing.T) {
+		out, err := asStranger(t, TierUserns, "", nil, "^TestDial$")
+		require.Error(t, err, out)
+		require.True(t, strings.Contains(out, "--tier reduced") && strings.Contains(out, "Delegate=yes"), out)
+	})
+	t.Run("root is refused", func(t *testing.T) {
+		out, err := asStranger(t, TierRoot, "", nil, "^TestDial$")
+		require.Error(t, err, out)
+		require.Contains(t, out, "tier root was asked for, this process can give userns")
+	})
+}
