@@ -106,6 +106,8 @@ def describe(exc: BaseException) -> str:
         code = exc.code
         shown = repr(code) if isinstance(code, (int, str, type(None))) else type(code).__name__
         return f"called sys.exit({_short(shown, 200)}); course code must return, not end the process"
+    if isinstance(exc, ModuleNotFoundError) and exc.name == "prairielearn":
+        return f"{name}: the package prairielearn is PrairieLearn's own; --prairielearn DIR provides it"
     if isinstance(exc, SyntaxError) and isinstance(exc.msg, str):
         return f"{name}: {_short(exc.msg, MAX_MESSAGE)}"
     try:

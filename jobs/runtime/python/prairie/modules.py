@@ -126,7 +126,7 @@ class Modules:
             path.append(f"{self._course.prairielearn}/python")
         if not core:
             path.append(f"{self._course.root}/serverFilesCourse")
-        sys.path[:] = path + self._path
+        sys.path = path + self._path  # a new list: course code may have put anything there
         os.chdir(directory)
 
     def load(self, path: str, run: Callable[..., Any]) -> Optional[dict]:

@@ -3,11 +3,14 @@
 Guarantees: the order and the rules are PrairieLearn's. The key table binds every
 element function and server.py. Between the elements and server.py data passes
 through JSON by JavaScript's rules. Any fault leaves the caller's data as it was.
-`timings` names what took how long, in order, for a waterfall.
+`timings` names what took how long, in order, for a waterfall. An element of
+PrairieLearn's own, where none is configured, stays as it is and is said once on
+the console.
 """
 
 from __future__ import annotations
 
+import sys
 from time import perf_counter
 from typing import Any, Callable, Dict, List, Optional
 
@@ -40,6 +43,7 @@ class ElementPhase:
         self.session, self.method = session, method
         self.before, self.work, self.clock = before, work, clock
         self.processed: Dict[str, None] = {}  # tags, in order
+        self.foreign: Dict[str, None] = {}  # tags of PrairieLearn's that nothing here answers to
         self.file: Optional[bytes] = None
 
     def run(self, html: str, resolve: Resolve, extensions: Callable[[str], dict]) -> str:
@@ -48,6 +52,8 @@ class ElementPhase:
         def visit(node: Any) -> Any:
             element = resolve(node.tag)
             if element is None:
+                if node.tag.startswith("pl-"):
+                    self.foreign[node.tag] = None
                 return node
             self.processed[node.tag] = None
             known = extensions(element.name)
@@ -122,6 +128,7 @@ def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:
         html = _document(session, directory, qid, work, clock)
         html = elements.run(html, session.course.element, session.course.extensions)
         content, processed = elements.file or b"", list(elements.processed)
+        _report_foreign(session, qid, elements.foreign)
         work = calls.settle(work, session.max_result, f"the elements of {method}")
         if method in ("grade", "test"):
             work["score"] = _score(work["partial_scores"], info)
@@ -168,6 +175,18 @@ def _document(session: Any, directory: str, qid: str, data: dict, clock: Clock) 
         has_pl_code = session.course.element("pl-code") is not None
         html = clock.time("markdown", markdown.process, html, has_pl_code)
     return html
+
+
+def _report_foreign(session: Any, qid: str, tags: Dict[str, None]) -> None:
+    """Say once a session which elements of PrairieLearn's a question is missing."""
+    if not tags or session.course.prairielearn or session.reported_foreign:
+        return
+    session.reported_foreign = True
+    names = ", ".join(f"<{tag}>" for tag in tags)
+    try:
+        print(f"{qid} uses {names}: elements of PrairieLearn, which --prairielearn DIR provides", file=sys.stderr)
+    except Exception:  # course code may have replaced the stream
+        return
 
 
 def _score(partial_scores: dict, info: dict) -> float:

@@ -39,6 +39,7 @@ class Session:
         self.question: Optional[str] = config.get("question")
         self.max_result: int = config.get("max_result") or 16 << 20
         self.modules = Modules(self.course)
+        self.reported_foreign = False
         self._seeded = False
         self._bad_seed: Optional[str] = None
 

@@ -75,6 +75,7 @@ def warm() -> None:
     finally:
         for place, content in zip(places, saved):
             place[:] = content
+        sys.path = places[0]
         os.chdir(cwd)
         shutil.rmtree(course, ignore_errors=True)
         for path in [path for path in sys.path_importer_cache if path.startswith(course)]:

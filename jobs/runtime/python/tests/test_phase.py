@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from prairie import keys
-from support import CourseCase, table
+from support import CourseCase, forked, table
 from test_keys import full
 
 SCORES = "def grade(element_html, data): data['partial_scores'] = data['params']['scores']"
@@ -178,6 +178,20 @@ class External(CourseCase):
             self.assertEqual(self.call("phase", phase, data=full(phase))["outcome"], "ok")
         answer = self.call("phase", "render", data={**full("render"), "params": {"x": 1}})
         self.assertEqual(answer["html"], "<pl-workspace></pl-workspace>1")
+
+    def test_elements_of_prairielearn_are_asked_for_once(self) -> None:
+        self.question(None, "<pl-a><pl-b></pl-b></pl-a><x-none></x-none>")
+        answers = self.session([("phase", "prepare"), ("phase", "prepare")], full("prepare"))
+        self.assertEqual([answer["outcome"] for answer in answers], ["ok", "ok"])
+        self.assertEqual(
+            forked.output, "q uses <pl-a>, <pl-b>: elements of PrairieLearn, which --prairielearn DIR provides\n"
+        )
+        self.call("phase", "render", prairielearn=self.root)
+        self.assertEqual(forked.output, "")
+
+    def test_prairielearn_s_package_is_asked_for(self) -> None:
+        self.question("import prairielearn as pl")
+        self.assertFault(self.call("phase", "generate"), "--prairielearn DIR provides it")
 
     def test_without_question_html(self) -> None:
         self.write({"questions/q/info.json": "{}"})
