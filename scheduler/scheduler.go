@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/singleflight"
 
@@ -66,7 +67,7 @@ type Config struct {
 	Fallback http.Handler
 
 	Log      zerolog.Logger
-	Registry *prometheus.Registry // default: one of its own
+	Registry *prometheus.Registry // default: one of its own, with the process's own figures
 }
 
 func (c *Config) defaults() {
@@ -78,6 +79,7 @@ func (c *Config) defaults() {
 	set(&c.HedgeShare, 0.05)
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
+		c.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	}
 }
 

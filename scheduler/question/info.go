@@ -32,7 +32,7 @@ func ParseInfo(b []byte) Info {
 	info := Info{PartialCredit: true}
 	fields := map[string]json.RawMessage{}
 	if err := json.Unmarshal(b, &fields); err != nil {
-		info.Faults = append(info.Faults, jsonFault(b, err))
+		info.Faults = append(info.Faults, JSONFault(b, err))
 		return info
 	}
 	read := func(key, want string, into any) {
@@ -63,8 +63,8 @@ func ParseInfo(b []byte) Info {
 	return info
 }
 
-// jsonFault says where JSON breaks.
-func jsonFault(b []byte, err error) string {
+// JSONFault says where JSON breaks, in a line.
+func JSONFault(b []byte, err error) string {
 	at, ok := err.(*json.SyntaxError)
 	if !ok {
 		return "not a JSON object"
