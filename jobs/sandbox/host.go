@@ -90,8 +90,24 @@ func (h *Host) openWalls() (err error) {
 	if h.walls.LastCap, err = lastCap(); err != nil {
 		return err
 	}
-	h.walls.Seccomp, err = newSeccompPolicy(h.tier != TierReduced)
-	return err
+	if h.walls.Seccomp, err = newSeccompPolicy(h.tier != TierReduced); err != nil {
+		return err
+	}
+	return canKill()
+}
+
+// canKill proves, on ourselves and with signal 0, that a sandbox could be killed
+// by its pidfd.
+func canKill() error {
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return fmt.Errorf("open a pidfd: %w", err)
+	}
+	defer unix.Close(fd)
+	if err := unix.PidfdSendSignal(fd, 0, nil, 0); err != nil {
+		return fmt.Errorf("signal a pidfd: %w", err)
+	}
+	return nil
 }
 
 const dirPrefix = "prairielambda-worker-"

@@ -8,6 +8,12 @@ import (
 
 func TestMain(m *testing.M) {
 	Stage()
+	if spec := os.Getenv(innerDeny); spec != "" { // see TestEveryStepFailsClosed
+		if err := deny(spec); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	if os.Getenv(innerTier) != "" { // see TestTiersWithoutRoot
 		if err := EnterUserns(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -21,6 +27,7 @@ func TestMain(m *testing.M) {
 const (
 	innerTier   = "PRAIRIE_TEST_TIER"
 	innerCgroup = "PRAIRIE_TEST_CGROUP"
+	innerDeny   = "PRAIRIE_TEST_DENY" // "<syscall number> <errno>" for the whole inner run
 )
 
 // needRoot skips on a machine that cannot do what the test is about.
