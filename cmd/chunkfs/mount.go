@@ -125,7 +125,12 @@ func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.Stat
 		store.Close()
 		return nil, nil, err
 	}
-	return fs, func() { fs.Close(); c.Close(); store.Close() }, nil
+	metrics, err := serveMetrics(m.metrics, fs, env.Log)
+	if err != nil { // a predecessor's port may linger; the mount matters more
+		env.Log.Error().Err(err).Msg("no metrics")
+		metrics = func() {}
+	}
+	return fs, func() { metrics(); fs.Close(); c.Close(); store.Close() }, nil
 }
 
 // serveHere mounts and serves in this one process.
