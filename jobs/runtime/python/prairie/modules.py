@@ -26,16 +26,15 @@ _SHIM = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _shim_names: List[str] = []  # what course code must not meet in sys.modules; filled once
 
 
-def _hide_shim() -> None:
-    """Take the shim out of sys.modules; its functions go on living."""
+def shim_names() -> List[str]:
+    """Return the names of the shim's own modules in sys.modules."""
     if not _shim_names:
         package = __name__.split(".")[0]
         beside = {name[:-3] for name in os.listdir(_SHIM) if name.endswith(".py")}
         for name in sys.modules:
             if name.split(".")[0] == package or name in beside:
                 _shim_names.append(name)
-    for name in _shim_names:
-        sys.modules.pop(name, None)
+    return _shim_names
 
 
 class _Forbid:
@@ -105,7 +104,8 @@ class Modules:
         sys.dont_write_bytecode = True
         sys.meta_path.insert(0, self._forbid)
         sys.path_hooks.insert(0, self._hook)
-        _hide_shim()
+        for name in shim_names():  # its functions go on living
+            sys.modules.pop(name, None)
 
     def seed(self, seed: int) -> None:
         """Seed random, numpy and Faker: now where loaded, otherwise when first imported."""

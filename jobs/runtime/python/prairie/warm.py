@@ -16,6 +16,7 @@ import tempfile
 from typing import Any
 
 from . import markdown
+from .modules import shim_names
 
 # What course code and the shim touch in most sessions. Absent ones are skipped.
 _LIBRARIES = (
@@ -47,14 +48,16 @@ def preload() -> None:
         except ImportError:
             continue
     markdown.preload()
-    warm()
-    if "sympy" in sys.modules:
-        _sympy(sys.modules["sympy"], rounds=20)
-        _sympy_lazy(sys.modules["sympy"])
+    warm(thorough=True)
 
 
-def warm() -> None:
-    """Touch the pages that a call will touch, by calls into a course of our own."""
+def warm(thorough: bool = False) -> None:
+    """Touch the pages that a call will touch, by calls into a course of our own.
+
+    Every page touched is memory of this process alone, and paid for once a spare:
+    only what most calls need is done, unless thorough, which fills caches before
+    the fork.
+    """
     try:
         course = os.path.realpath(tempfile.mkdtemp(prefix="warm-"))
     except OSError:  # nowhere to write: calls are slower, not wrong
@@ -64,14 +67,14 @@ def warm() -> None:
     numpy_stream = numpy.random.get_state() if numpy else None
     places = sys.path, sys.meta_path, sys.path_hooks
     saved = [list(place) for place in places]
-    modules = dict(sys.modules)
+    hidden = {name: sys.modules[name] for name in shim_names()}
     cwd = os.getcwd()
     try:
-        _calls(course)
+        _calls(course, thorough)
         if numpy:
-            _numpy(numpy)
+            _numpy(numpy, thorough)
         if sympy:
-            _sympy(sympy)
+            _sympy(sympy, thorough)
     finally:
         for place, content in zip(places, saved):
             place[:] = content
@@ -81,13 +84,13 @@ def warm() -> None:
         for path in [path for path in sys.path_importer_cache if path.startswith(course)]:
             del sys.path_importer_cache[path]
         sys.modules.pop("helper", None)
-        sys.modules.update(modules)  # a session hides the shim's own
+        sys.modules.update(hidden)
         random.setstate(stream)
         if numpy:
             numpy.random.set_state(numpy_stream)
 
 
-def _calls(course: str) -> None:
+def _calls(course: str, thorough: bool) -> None:
     from . import session
 
     for name, content in _COURSE.items():
@@ -98,50 +101,27 @@ def _calls(course: str) -> None:
     one = session.Session({"course": course, "question": "q"})
     data = session.decode(b'{"params":{},"correct_answers":{},"variant_seed":1,"options":{"1":2.5}}')
     one.seed(data)
-    for kind, method in (("question", "generate"), ("phase", "render"), ("question", "grade")):
-        answer = one.call({"type": kind, "method": method}, data)
+    calls = [("question", "generate"), ("phase", "render")]
+    for kind, method in calls + ([("question", "grade"), ("element", "render")] if thorough else []):
+        answer = one.call({"type": kind, "method": method, "html": "<x-a>b</x-a>"}, data)
         session.encode(answer)
         data = answer.get("data", data)
-    one.call({"type": "element", "method": "render", "html": "<x-a>b</x-a>"}, data)
 
 
-def _numpy(numpy: Any) -> None:
+def _numpy(numpy: Any, thorough: bool) -> None:
     matrix = numpy.random.randint(1, 9, size=(3, 3)) + numpy.eye(3) * 9
-    numpy.linalg.solve(matrix, numpy.arange(3.0))
     (matrix @ matrix).round(2).tolist()
-    str(matrix)
+    if thorough:
+        numpy.linalg.solve(matrix, numpy.arange(3.0))
+        str(matrix)
 
 
-def _sympy(sympy: Any, rounds: int = 1) -> None:
+def _sympy(sympy: Any, thorough: bool) -> None:
     """Fill sympy's caches of small integers and common symbols, and touch their pages."""
-    x, y = sympy.symbols("x y")
-    for a in range(2, 2 + rounds):
+    x = sympy.symbols("x")
+    for a in range(2, 22 if thorough else 3):
         cubic = sympy.expand((x + a) * (x - 3) ** 2 + a + 1)
         str(cubic)
         str(sympy.diff(cubic, x))
-    sympy.latex(sympy.sympify("x**2/2 + sin(y)").subs(x, 2))
-
-
-def _sympy_lazy(sympy: Any) -> None:
-    """Reach the parts that sympy only loads and fills at their first use.
-
-    A first `generate` of a cubic with Poly, latex and diff took 93 ms after the
-    import alone, and 6 ms after this.
-    """
-    x, y = sympy.symbols("x y")
-    cubic = sympy.expand(3 * (x + 2) * (x - 3) * (x + 1))
-    product = sympy.Mul(3, x - 1, x + 2, evaluate=False)
-    matrix = sympy.Matrix([[1, 2], [3, 4]])
-    for shown in (cubic, product, matrix, sympy.Rational(1, 3), sympy.sqrt(2) * sympy.pi, sympy.sin(x) / y):
-        str(shown)
-        sympy.latex(shown)
-    sympy.Poly(cubic, x).all_coeffs()
-    sympy.factor(cubic)
-    sympy.simplify((x**2 - 1) / (x - 1))
-    int(sympy.diff(cubic, x).subs(x, 2))
-    sympy.solve(x**2 - 3 * x + 2, x)
-    sympy.integrate(cubic, (x, 0, 1))
-    sympy.limit(sympy.sin(x) / x, x, 0)
-    (matrix.inv() * matrix).det()
-    sympy.sympify("sin(x)**2 + sqrt(y)").evalf(5, subs={x: 1, y: 2})
-    sympy.lambdify(x, cubic)(2)
+    if thorough:
+        sympy.latex(sympy.sympify("x**2/2 + sin(y)").subs(x, 2))
