@@ -35,7 +35,7 @@ func (g *Gateway) files(x *exchange) error {
 	}
 	copyHeader(req.Header, x.r.Header, "Range", "If-Range", "If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since")
 	// Only up to its headers can another worker take over; one that fails later cuts the answer short.
-	won, err := onFleet(ctx, g, routeKey(course, label), "", func(_ context.Context, w *fleet.Worker) (*http.Response, error) {
+	won, err := onFleet(ctx, g, plan{key: routeKey(course, label)}, func(_ context.Context, w *fleet.Worker) (*http.Response, error) {
 		return w.Send(ctx, req)
 	})
 	if err != nil {

@@ -64,3 +64,22 @@ func FuzzBodies(f *testing.F) {
 		}
 	})
 }
+
+func FuzzPrograms(f *testing.F) {
+	f.Add([]byte(`{"runtime":"python","files":[{"basename":"a.py","contents":"eA==","encoding":"base64"}],"main":"a.py","env":{"A":"b"},"args":["-x"],"hedge":"always"}`))
+	f.Add([]byte(`{"runtime":"ada@13","files":[{"basename":"..","contents":""}],"switches":{"Builder":["-g"]}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		b, err := decodeRun(raw)
+		if err != nil {
+			require.Equal(t, http.StatusBadRequest, faultOf(err).status)
+			return
+		}
+		for _, file := range b.Files {
+			require.Equal(t, file.Basename, path.Base(path.Clean("/"+file.Basename)))
+			require.NotContains(t, file.Basename, "\x00")
+		}
+		for k := range b.Env {
+			require.NotContains(t, k, "=")
+		}
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -55,20 +56,17 @@ func (g *Gateway) execute(ctx context.Context, inv *jobs.Invocation, trace http.
 		return t, err
 	}
 	defer leave()
-	class := classOf(inv)
 	req := fleet.Request{
 		Path: "/v1/invoke", Body: body, Header: trace,
 		Course: inv.Course, Version: inv.Version, ID: inv.ID,
 	}
-	begin = time.Now()
-	won, err := onFleet(ctx, g, routeKey(inv.Course, inv.Version), class, func(ctx context.Context, w *fleet.Worker) (*jobs.Result, error) {
+	won, err := onFleet(ctx, g, plan{key: routeKey(inv.Course, inv.Version), class: classOf(inv)}, func(ctx context.Context, w *fleet.Worker) (*jobs.Result, error) {
 		return callWorker(ctx, w, req, inv)
 	})
 	t.res, t.worker, t.tries, t.hedged = won.Value, won.By, won.Tries, won.Hedged
 	if err != nil {
 		return t, err
 	}
-	g.latency.Record(class, time.Since(begin))
 	g.metrics.phases(t.queue, t.res)
 	return t, nil
 }
@@ -104,37 +102,56 @@ func callWorker(ctx context.Context, w *fleet.Worker, req fleet.Request, inv *jo
 	return &res, nil
 }
 
-// onFleet runs ask on the workers in order of key until one of them does its job:
+// plan is where a piece of work may run.
+type plan struct {
+	key   string                   // what workers keep warm sandboxes for
+	class string                   // of latency; "" is never hedged
+	hedge string                   // off, auto or always; "" is auto
+	only  func(*fleet.Worker) bool // nil takes every worker
+}
+
+// candidates are the workers to try, in order. One that is alone is tried twice:
+// after a restart it deserves that.
+func (g *Gateway) candidates(p plan) (order []*fleet.Worker, alone bool) {
+	order = g.fleet.Order(p.key)
+	if p.only != nil {
+		order = slices.DeleteFunc(order, func(w *fleet.Worker) bool { return !p.only(w) })
+	}
+	if alone = len(order) == 1; alone {
+		order = append(order, order[0])
+	}
+	return order[:min(len(order), maxTries)], alone
+}
+
+// onFleet runs ask on the workers of p's order until one of them does its job:
 // the next one after a failure of ours, a second one beside a slow one while the
 // budget lasts. All of that is invisible to course code, which runs in sandboxes
 // that leave nothing behind.
-func onFleet[T any](ctx context.Context, g *Gateway, key, class string, ask func(context.Context, *fleet.Worker) (T, error)) (hedge.Won[*fleet.Worker, T], error) {
-	order := g.fleet.Order(key)
-	after := time.Duration(0)
-	if p95, ok := g.latency.P95(class); ok && class != "" && len(order) > 1 && order[1].Up() && g.cfg.HedgeShare > 0 {
-		after = max(p95, time.Millisecond)
-	}
-	if len(order) == 1 {
-		order = append(order, order[0]) // a worker that was restarted deserves a second try
-	}
-	order = order[:min(len(order), maxTries)]
-	g.budget.Earn()
-	last := (*fleet.Worker)(nil)
-	single := len(order) == 2 && order[0] == order[1]
+func onFleet[T any](ctx context.Context, g *Gateway, p plan, ask func(context.Context, *fleet.Worker) (T, error)) (hedge.Won[*fleet.Worker, T], error) {
+	order, alone := g.candidates(p)
 	race := hedge.Race[*fleet.Worker, T]{
-		Candidates: order, Again: systemFailure, Owner: &g.attempts,
-		After: after, Allow: g.allowHedge,
-		Run: func(ctx context.Context, w *fleet.Worker) (T, error) {
-			if single {
-				if w == last {
-					pause(ctx, 50*time.Millisecond)
-				}
-				last = w
-			}
-			return ask(ctx, w)
-		},
+		Candidates: order, Run: ask, Again: systemFailure, Owner: &g.attempts,
+		Allow: g.allowHedge, Both: p.hedge == "always",
 	}
+	if p95, ok := g.latency.P95(p.class); ok && !race.Both && p.hedge != "off" && !alone && len(order) > 1 && order[1].Up() && g.cfg.HedgeShare > 0 {
+		race.After = max(p95, time.Millisecond)
+	}
+	if alone && !race.Both {
+		again := false // attempts at one worker follow each other: no lock
+		race.Run = func(ctx context.Context, w *fleet.Worker) (T, error) {
+			if again {
+				pause(ctx, 50*time.Millisecond)
+			}
+			again = true
+			return ask(ctx, w)
+		}
+	}
+	g.budget.Earn()
+	begin := time.Now()
 	won, err := race.Do(ctx)
+	if err == nil && p.class != "" {
+		g.latency.Record(p.class, time.Since(begin))
+	}
 	if won.Tries > 1 && !won.Hedged {
 		g.metrics.retries.Add(float64(won.Tries - 1))
 	}

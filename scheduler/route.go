@@ -23,6 +23,8 @@ func endpoints() []endpoint {
 		{http.MethodPost, "/courses/{course}/{version}/process/{qid...}", "invoke", false, (*Gateway).process},
 		{http.MethodPost, "/courses/{course}/{version}", "invoke", false, (*Gateway).batch},
 		{http.MethodGet, "/courses/{course}/{version}/files/{path...}", "files", false, (*Gateway).files},
+		{http.MethodGet, "/runtimes", "run", false, (*Gateway).listRuntimes},
+		{http.MethodPost, "/run", "run", false, (*Gateway).run},
 		{http.MethodPost, "/purge", "purge", false, (*Gateway).purge},
 		{http.MethodGet, "/healthz", "health", true, (*Gateway).health},
 		{http.MethodGet, "/readyz", "health", true, (*Gateway).ready},

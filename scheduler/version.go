@@ -76,7 +76,7 @@ func (g *Gateway) lookup(ctx context.Context, x *exchange, course, version strin
 			Path:   "/v1/versions/" + course + "/" + version,
 			Header: trace, Course: course, Version: version, ID: id,
 		}
-		won, err := onFleet(ctx, g, course, "", func(ctx context.Context, w *fleet.Worker) (*jobs.VersionInfo, error) {
+		won, err := onFleet(ctx, g, plan{key: course}, func(ctx context.Context, w *fleet.Worker) (*jobs.VersionInfo, error) {
 			var v jobs.VersionInfo
 			if err := w.JSON(ctx, req, &v); err != nil {
 				return nil, err

@@ -35,7 +35,7 @@ type Full struct {
 
 // Error names the course and when to come back.
 func (e *Full) Error() string {
-	return fmt.Sprintf("course %s has too many calls waiting; try again in %s", e.Course, e.RetryAfter)
+	return fmt.Sprintf("too many calls of %s are waiting; try again in %s", e.Course, e.RetryAfter)
 }
 
 // active is how long after its last call a course still counts as one that others leave room for.

@@ -84,15 +84,15 @@ const maxKids = 200
 
 // tree makes nodes of an object; touched maps a path to the phase that changed it.
 func tree(raw json.RawMessage, touched map[string]string) []node {
-	var make1 func(name, path string, v any) node
-	make1 = func(name, path string, v any) node {
+	var build func(name, path string, v any) node
+	build = func(name, path string, v any) node {
 		n := node{Name: name, Phase: touched[path]}
 		kid := func(name string, v any) {
 			p := name
 			if path != "" {
 				p = path + "." + name
 			}
-			k := make1(name, p, v)
+			k := build(name, p, v)
 			if n.Phase == "" {
 				n.Phase = k.Phase
 			}
@@ -121,5 +121,5 @@ func tree(raw json.RawMessage, touched map[string]string) []node {
 		}
 		return n
 	}
-	return make1("", "", parse(raw)).Kids
+	return build("", "", parse(raw)).Kids
 }

@@ -98,18 +98,24 @@ func (s *Server) Close() error {
 }
 
 // Changed shows another version from now on. A fault says why the newest edit
-// could not be made one; the version before it stays.
-func (s *Server) Changed(version string, fault error) {
+// could not be made one; the version before it stays. Pages are told where there
+// is something new, and then it returns true.
+func (s *Server) Changed(version string, fault error) bool {
+	why := ""
+	if fault != nil {
+		why = fault.Error()
+	}
 	s.mu.Lock()
+	news := s.fault != why || version != "" && s.version != version
+	s.fault = why
 	if version != "" {
 		s.version = version
 	}
-	s.fault = ""
-	if fault != nil {
-		s.fault = fault.Error()
-	}
 	s.mu.Unlock()
-	s.hub.tell(version)
+	if news {
+		s.hub.tell(version)
+	}
+	return news
 }
 
 func (s *Server) current() (version, fault string) {
@@ -126,7 +132,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "+
 		"connect-src 'self'; frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")

@@ -239,4 +239,6 @@ func ms(d time.Duration) string {
 	}
 }
 
-func percent(f float64) string { return strconv.FormatFloat(float64(int(f*1000+0.5))/10, 'g', -1, 64) + " %" }
+func percent(f float64) string {
+	return strconv.FormatFloat(float64(int(f*1000+0.5))/10, 'g', -1, 64) + " %"
+}

@@ -46,6 +46,7 @@ type Worker struct {
 	Calls       atomic.Int64 // functions begun
 	Cancelled   atomic.Int64 // invocations whose caller left
 	Resolved    atomic.Int64 // GET /v1/versions requests seen
+	Programs    atomic.Int64 // POST /v1/run requests seen
 
 	srv *httptest.Server
 
@@ -57,10 +58,11 @@ type Worker struct {
 type State struct {
 	Courses map[string]Course
 	Status  jobs.Status
-	Fail    int           // answer this status instead of running
-	Delay   time.Duration // before running an invocation
-	Garbage bool          // answer 200 with something that is not JSON
-	Hang    bool          // answer nothing at all, probes neither
+	Fail    int                                                          // answer this status instead of running
+	Delay   time.Duration                                                // before running an invocation
+	Garbage bool                                                         // answer 200 with something that is not JSON
+	Hang    bool                                                         // answer nothing at all, probes neither
+	Program func(ctx context.Context, p jobs.Program) jobs.ProgramResult // answers POST /v1/run
 	// Before sees each request first; it may answer and return true.
 	Before func(w http.ResponseWriter, r *http.Request) bool
 }
@@ -123,6 +125,8 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		answer(rw, http.StatusOK, st.Status)
 	case r.URL.Path == "/v1/invoke":
 		w.invoke(rw, r, st)
+	case r.URL.Path == "/v1/run" && st.Program != nil:
+		w.program(rw, r, st)
 	case parts[0] == "versions" && len(parts) == 3:
 		w.Resolved.Add(1)
 		v, label, e := st.find(parts[1], parts[2])
@@ -209,6 +213,27 @@ func (w *Worker) invoke(rw http.ResponseWriter, r *http.Request, st State) {
 	}
 	res.ID, res.Version, res.Tier = r.Header.Get("Prairie-Id"), label, st.Status.Tier
 	answer(rw, http.StatusOK, res)
+}
+
+func (w *Worker) program(rw http.ResponseWriter, r *http.Request, st State) {
+	w.Programs.Add(1)
+	var p jobs.Program
+	if err := json.NewDecoder(r.Body).Decode(&p); err != nil {
+		refuse(rw, http.StatusBadRequest, &jobs.Error{Code: "bad_request", Message: err.Error()})
+		return
+	}
+	io.Copy(io.Discard, r.Body)
+	select {
+	case <-time.After(st.Delay):
+	case <-r.Context().Done():
+		w.Cancelled.Add(1)
+		return
+	}
+	if st.Fail != 0 {
+		refuse(rw, st.Fail, &jobs.Error{Code: "broken", Message: "told to fail", Retryable: true})
+		return
+	}
+	answer(rw, http.StatusOK, st.Program(r.Context(), p))
 }
 
 // session runs the calls as one sandbox would.
