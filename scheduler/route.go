@@ -22,6 +22,7 @@ func endpoints() []endpoint {
 		{http.MethodPost, "/courses/{course}/{version}/element/{name}", "invoke", false, (*Gateway).element},
 		{http.MethodPost, "/courses/{course}/{version}/process/{qid...}", "invoke", false, (*Gateway).process},
 		{http.MethodPost, "/courses/{course}/{version}", "invoke", false, (*Gateway).batch},
+		{http.MethodGet, "/courses/{course}/{version}/session", "session", false, (*Gateway).session},
 		{http.MethodGet, "/courses/{course}/{version}/files/{path...}", "files", false, (*Gateway).files},
 		{http.MethodGet, "/runtimes", "run", false, (*Gateway).listRuntimes},
 		{http.MethodPost, "/run", "run", false, (*Gateway).run},

@@ -50,13 +50,15 @@ type Config struct {
 	Hosts   []string // host names that requests may carry, besides addresses and localhost
 	Origins []string // origins of pages that may call, besides pages of the gateway's own host
 
-	MaxBody    int64         // bytes of one request; default 16 MiB
-	MaxItems   int           // items of one batch; default 1000
-	Deadline   time.Duration // of a call that names none, and the longest that one may name; default 2 min
-	BodyTime   time.Duration // to receive one request's body; default 30 s
-	MaxWait    time.Duration // longest estimated wait for a place; default 5 s
-	CurrentTTL time.Duration // how long "current" may mean what it last meant; default 100 ms
-	Limits     jobs.Limits   // sent with every invocation; zero fields are the worker's own
+	MaxBody     int64         // bytes of one request; default 16 MiB
+	MaxItems    int           // items of one batch; default 1000
+	Deadline    time.Duration // of a call that names none, and the longest that one may name; default 2 min
+	BodyTime    time.Duration // to receive one request's body; default 30 s
+	MaxWait     time.Duration // longest estimated wait for a place; default 5 s
+	CurrentTTL  time.Duration // how long "current" may mean what it last meant; default 100 ms
+	Limits      jobs.Limits   // sent with every invocation; zero fields are the worker's own
+	SessionIdle time.Duration // how long a session may rest between two calls; default 10 s
+
 	CacheBytes int64         // of the render cache in memory; default 64 MiB, negative turns the cache off
 	CacheTTL   time.Duration // of one kept result; default 1 h
 	CacheDir   string        // a directory of its own for kept results; empty keeps them in memory only
@@ -76,6 +78,7 @@ func (c *Config) defaults() {
 	set(&c.Deadline, 2*time.Minute)
 	set(&c.BodyTime, 30*time.Second)
 	set(&c.CurrentTTL, 100*time.Millisecond)
+	set(&c.SessionIdle, 10*time.Second)
 	set(&c.HedgeShare, 0.05)
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
@@ -106,6 +109,8 @@ type Gateway struct {
 	lookups   singleflight.Group
 	draining  atomic.Bool
 	attempts  sync.WaitGroup // attempts that lost a race
+	sockets   sync.WaitGroup // sessions, which http.Server no longer knows
+	cut       chan struct{}  // closed to end them
 }
 
 // New returns a gateway. Its workers are probed while Run runs.
@@ -127,6 +132,7 @@ func New(cfg Config) (*Gateway, error) {
 		budget:  hedge.NewBudget(max(cfg.HedgeShare, 0), 10),
 		latency: hedge.NewLatency(),
 		limiter: token.NewLimiter(),
+		cut:     make(chan struct{}),
 	}
 	g.queue = admit.New(admit.Config{Capacity: g.capacity, MaxWait: cfg.MaxWait})
 	g.endpoints = endpoints()

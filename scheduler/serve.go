@@ -43,10 +43,25 @@ func (g *Gateway) Serve(ctx context.Context, ln net.Listener, notice, grace time
 		if err != nil {
 			err = errors.Join(fmt.Errorf("drain: calls were cut off: %w", err), srv.Close())
 		}
+		err = errors.Join(err, g.endSockets(end))
 		if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 			err = errors.Join(err, e)
 		}
 		return err
 	})
 	return group.Wait()
+}
+
+// endSockets waits for sessions to end, and cuts those off that take longer than ctx.
+func (g *Gateway) endSockets(ctx context.Context) error {
+	ended := make(chan struct{})
+	go func() { g.sockets.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	close(g.cut)
+	<-ended
+	return fmt.Errorf("drain: sessions were cut off: %w", ctx.Err())
 }

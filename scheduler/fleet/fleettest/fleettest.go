@@ -46,6 +46,7 @@ type Worker struct {
 	Calls       atomic.Int64 // functions begun
 	Cancelled   atomic.Int64 // invocations whose caller left
 	Resolved    atomic.Int64 // GET /v1/versions requests seen
+	Sessions    atomic.Int64 // sessions open now
 	Programs    atomic.Int64 // POST /v1/run requests seen
 
 	srv *httptest.Server
@@ -127,6 +128,8 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.invoke(rw, r, st)
 	case r.URL.Path == "/v1/run" && st.Program != nil:
 		w.program(rw, r, st)
+	case r.URL.Path == "/v1/session":
+		w.socket(rw, r, st)
 	case parts[0] == "versions" && len(parts) == 3:
 		w.Resolved.Add(1)
 		v, label, e := st.find(parts[1], parts[2])

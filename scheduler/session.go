@@ -1,0 +1,169 @@
+package scheduler
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
+)
+
+const (
+	// sessionProtocol is the WebSocket subprotocol that a browser offers beside its bearer.
+	sessionProtocol = "prairie.session"
+	maxLine         = 64 << 20 // bytes of one answer of a session
+)
+
+// session joins a caller's WebSocket to one sandbox: one JSON line a call in, one
+// out. The sandbox ends with the socket, or after SessionIdle. Until the
+// worker has taken the session another one may; from then on a lost worker is an
+// error that the caller sees, because what the sandbox knew is gone with it.
+func (g *Gateway) session(x *exchange) error {
+	question := x.r.URL.Query().Get("question")
+	if question != "" {
+		if err := checkPath("question", question); err != nil {
+			return err
+		}
+	}
+	x.note.name, x.note.method = question, "session"
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	course := x.vars["course"]
+	label, err := g.resolve(ctx, x, course, x.vars["version"])
+	if err != nil {
+		return err
+	}
+	x.w.Header().Set("Prairie-Version", label)
+	x.note.version = label
+	leave, err := g.queue.Enter(ctx, course)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	req := fleet.Request{
+		Path:   "/v1/session?" + url.Values{"course": {course}, "version": {label}, "question": {question}}.Encode(),
+		Header: traceOf(x.r), Course: course, Version: label, ID: x.id,
+	}
+	won, err := onFleet(ctx, g, plan{key: routeKey(course, label), hedge: "off"}, func(ctx context.Context, w *fleet.Worker) (*fleet.Socket, error) {
+		return w.Dial(ctx, req, maxLine)
+	})
+	if err != nil {
+		return err
+	}
+	worker := won.Value
+	defer worker.Close()
+	x.note.trip = trip{worker: won.By, tries: won.Tries}
+	g.sockets.Add(1) // before http.Server forgets the connection
+	defer g.sockets.Done()
+	caller, err := websocket.Accept(x.w, x.r, &websocket.AcceptOptions{
+		InsecureSkipVerify: true, // guard has judged the origin
+		Subprotocols:       []string{sessionProtocol},
+	})
+	if err != nil {
+		return nil // Accept has answered
+	}
+	defer caller.CloseNow() //nolint:errcheck // it is closed properly below, or gone
+	caller.SetReadLimit(g.cfg.MaxBody)
+	x.note.outcome = g.join(x.r.Context(), x, caller, worker)
+	return nil
+}
+
+// join passes lines on until one side ends, and returns how it ended.
+func (g *Gateway) join(ctx context.Context, x *exchange, caller *websocket.Conn, worker *fleet.Socket) string {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	idle := newIdle(g.cfg.SessionIdle, cancel)
+	defer idle.stop()
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer worker.Close()
+	callerLeft := make(chan struct{})
+	group.Go(func() {
+		defer close(callerLeft)
+		for {
+			kind, line, err := caller.Read(ctx)
+			if err != nil || kind != websocket.MessageText {
+				return
+			}
+			idle.begin()
+			if worker.Write(ctx, kind, line) != nil {
+				return
+			}
+		}
+	})
+	lost := make(chan websocket.StatusCode, 1)
+	group.Go(func() {
+		for {
+			kind, line, err := worker.Read(ctx)
+			if err != nil {
+				lost <- websocket.CloseStatus(err)
+				return
+			}
+			idle.end()
+			if caller.Write(ctx, kind, line) != nil {
+				lost <- websocket.StatusGoingAway
+				return
+			}
+		}
+	})
+	select {
+	case <-ctx.Done(): // idle
+		caller.Close(websocket.StatusNormalClosure, "idle") //nolint:errcheck // it leaves anyway
+		return "idle"
+	case <-g.cut:
+		caller.Close(websocket.StatusGoingAway, "the gateway stops") //nolint:errcheck // it is told or gone
+		cancel()
+		return "cut"
+	case <-callerLeft:
+		if ctx.Err() != nil {
+			return "idle"
+		}
+		cancel()
+		return string(jobs.OK)
+	case status := <-lost:
+		if ctx.Err() == nil && status != websocket.StatusNormalClosure && status != websocket.StatusGoingAway {
+			f := refuse(http.StatusBadGateway, string(jobs.SessionLost), "the worker was lost, and with it the session; begin a new one")
+			f.body.Retryable = true
+			caller.Write(ctx, websocket.MessageText, f.shape(x.id))     //nolint:errcheck // told if still there
+			caller.Close(websocket.StatusInternalError, "session lost") //nolint:errcheck
+			return string(jobs.SessionLost)
+		}
+		caller.Close(websocket.StatusNormalClosure, "") //nolint:errcheck
+		return string(jobs.OK)
+	}
+}
+
+// idle calls off a session in which no call has run for a while.
+type idle struct {
+	after time.Duration
+	timer *time.Timer
+
+	mu      sync.Mutex // guards running
+	running int
+}
+
+func newIdle(after time.Duration, call func()) *idle {
+	return &idle{after: after, timer: time.AfterFunc(after, call)}
+}
+
+func (i *idle) begin() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.running++
+	i.timer.Stop()
+}
+
+func (i *idle) end() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.running = max(0, i.running-1); i.running == 0 {
+		i.timer.Reset(i.after)
+	}
+}
+
+func (i *idle) stop() { i.timer.Stop() }
