@@ -15,16 +15,17 @@ from typing import Any, Callable, Optional, Tuple
 from lxml import etree
 
 from . import jsonjs
-from .faults import QuestionError, Roots, describe
+from .faults import QuestionError, Roots, StoreError, describe
 
 
 def run(roots: Roots, where: str, function: Callable[..., Any], *args: Any) -> Any:
     """Call course code; whatever it raises becomes a QuestionError."""
     try:
         return function(*args)
-    except QuestionError:
+    except (QuestionError, StoreError):
         raise
     except BaseException as exc:
+        roots.refuse_store_failure(exc)
         fault = roots.fault(exc, where)
     raise fault
 

@@ -138,6 +138,7 @@ class Course:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, OSError, RecursionError) as exc:
+            self.roots.refuse_store_failure(exc)
             raise QuestionError(f"{self.roots.show(path)}: {exc}") from None
         if not isinstance(info, dict):
             raise QuestionError(f"{self.roots.show(path)}: not a JSON object")

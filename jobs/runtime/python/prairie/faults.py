@@ -1,6 +1,7 @@
-"""The two ways in which a call can fail, and tracebacks made for course authors.
+"""The ways in which a call can fail, and tracebacks made for course authors.
 
-Guarantees: a QuestionError carries one line of message and a traceback that
+Guarantees: a failing store below the course is a StoreError, which is nobody's
+question error, also when it struck inside course code. A QuestionError carries one line of message and a traceback that
 shows frames of the course (and of a configured PrairieLearn root) only, never
 the shim, the interpreter's library or a path outside. Turning an exception into
 a QuestionError never raises, whatever the exception's own methods do.
@@ -8,6 +9,7 @@ a QuestionError never raises, whatever the exception's own methods do.
 
 from __future__ import annotations
 
+import errno
 import traceback
 from typing import Iterable, Optional, Tuple
 
@@ -38,6 +40,10 @@ class Missing(Exception):
         self.message = message
 
 
+class StoreError(Exception):
+    """The course's files could not be read: our fault, never the course's."""
+
+
 class Roots:
     """The directories whose frames an author may see, and how they are shown."""
 
@@ -62,6 +68,15 @@ class Roots:
         except BaseException:  # a hostile __str__, or no memory left to print with
             place, trace = "", ""
         return QuestionError(f"{where}{place}: {describe(exc)}", trace)
+
+    def refuse_store_failure(self, exc: BaseException) -> None:
+        """Raise StoreError when exc says that the file system below the course failed."""
+        if not isinstance(exc, OSError):
+            return
+        ours = isinstance(exc.filename, str) and self.show(exc.filename) is not None
+        # ENOTCONN and ETIMEDOUT also come from sockets; EIO and ESTALE come from files alone.
+        if exc.errno in (errno.EIO, errno.ESTALE) or (ours and exc.errno in (errno.ENOTCONN, errno.ETIMEDOUT)):
+            raise StoreError(f"read the course: {exc}") from exc
 
     def owns(self, exc: BaseException) -> bool:
         """Tell whether a frame of course code took part in raising exc."""

@@ -127,7 +127,11 @@ class Modules:
         if not core:
             path.append(f"{self._course.root}/serverFilesCourse")
         sys.path = path + self._path  # a new list: course code may have put anything there
-        os.chdir(directory)
+        try:
+            os.chdir(directory)
+        except OSError as exc:
+            self._course.roots.refuse_store_failure(exc)
+            raise QuestionError(f"{self._course.roots.show(directory)}: {exc.strerror}") from None
 
     def load(self, path: str, run: Callable[..., Any]) -> Optional[dict]:
         """Return the globals of the file at path, executing it at first; None if it is not there."""
@@ -142,6 +146,7 @@ class Modules:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except OSError as exc:
+                self._course.roots.refuse_store_failure(exc)
                 raise QuestionError(f"{self._course.roots.show(path)}: {exc.strerror}") from None
             code = run(compile, source, path, "exec", 0, True)
         # No __name__: upstream's modules are anonymous too, and dataclasses look

@@ -166,6 +166,7 @@ def _document(session: Any, directory: str, qid: str, data: dict, clock: Clock) 
     except FileNotFoundError:
         raise QuestionError(f"question {qid!r} has no question.html") from None
     except (OSError, UnicodeDecodeError) as exc:
+        session.course.roots.refuse_store_failure(exc)
         raise QuestionError(f"{qid}/question.html: {exc}") from None
     try:
         html = clock.time("mustache", mustache.render, template, data)

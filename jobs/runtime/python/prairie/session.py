@@ -17,14 +17,14 @@ from typing import Any, Callable, Dict, Optional
 from . import calls, executor as _executor, phase as _phase
 from .bytecode import compile_course, pack_code, unpack_code
 from .course import Course, Element
-from .faults import ALWAYS_THEIRS, Missing, QuestionError
+from .faults import ALWAYS_THEIRS, Missing, QuestionError, StoreError
 from .jsonjs import NotJSON, decode, encode
 from .keys import PHASES
 from .modules import Modules
 from .warm import preload, warm
 
 __all__ = [
-    "NotJSON", "Session", "compile_course", "decode", "encode", "pack_code", "preload", "unpack_code", "warm",
+    "NotJSON", "Session", "StoreError", "compile_course", "decode", "encode", "pack_code", "preload", "unpack_code", "warm",
 ]  # fmt: skip
 
 _TAG = re.compile(r"\s*<\s*([A-Za-z][^\s/>]*)")
@@ -78,6 +78,8 @@ class Session:
             return {"outcome": "missing", "code": exc.code, "message": exc.message}
         except QuestionError as exc:
             return _failed(exc)
+        except StoreError:
+            raise
         except BaseException as exc:  # e.g. an alarm of the course's that struck between its calls
             if isinstance(exc, ALWAYS_THEIRS) or self.course.roots.owns(exc):
                 return _failed(self.course.roots.fault(exc, "course code"))

@@ -94,7 +94,7 @@ class Session(CourseCase):
     def test_faulty_lines_are_answers(self) -> None:
         self.question("")
         for one in ({}, line(args=None), line(args=[]), line(file="../x"), line("course-element", directory=".."),
-                    line("core-element", directory="pl-x"), line(file="question.html"), {"args": 3, "file": 4}):  # fmt: skip
+                    line("core-element", directory="pl-x"), line("course-element", directory="x-none"), line(file="question.html"), {"args": 3, "file": 4}):  # fmt: skip
             (answer,) = self.executor(one)
             self.assertTrue(answer["error"], one)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support import SEED, CourseCase, table
+from support import SEED, CourseCase, forked, table
 
 
 @table(
@@ -116,6 +116,55 @@ class Tracebacks(CourseCase):
             "def generate(data):\n  signal.signal(signal.SIGALRM, late)\n  data['params'] = Slow(a=1)"
         )
         self.assertFault(self.call("question", "generate"), "TimeoutError: late")
+
+
+@table([
+    ("course code that reads", "raise OSError(errno.EIO, 'Input/output error')", True),
+    ("stale file", "raise OSError(errno.ESTALE, 'Stale')", True),
+    ("daemon gone", "raise OSError(errno.ENOTCONN, 'x', HERE + '/data.txt')", True),
+    ("a socket's", "raise OSError(errno.ENOTCONN, 'x')", False),
+    ("a file elsewhere", "raise OSError(errno.ETIMEDOUT, 'x', '/proc/x')", False),
+    ("not there", "open(HERE + '/data.txt')", False),
+    ("not allowed", "raise PermissionError(errno.EACCES, 'x', HERE)", False),
+])  # fmt: skip
+class Store(CourseCase):
+    """A store that fails is our fault, wherever it strikes."""
+
+    def check(self, body: str, ours: bool) -> None:
+        self.question(f"import errno, os\nHERE = os.getcwd()\ndef generate(data):\n  {body}")
+        if ours:
+            with self.assertRaisesRegex(AssertionError, "StoreError: read the course"):
+                self.call("question", "generate")
+        else:
+            self.assertEqual(self.call("question", "generate")["outcome"], "question_error")
+
+
+class BrokenFiles(CourseCase):
+    """Files of the shim's own reading that fail."""
+
+    def test_a_directory_in_place_of_a_file(self) -> None:
+        self.write({"questions/q/info.json": "{}", "questions/q/server.py/x": ""})
+        self.assertFault(self.call("question", "generate"), "/course/questions/q/server.py: Is a directory")
+
+    def test_reading_fails(self) -> None:
+        self.question("def generate(data): pass")
+
+        def work() -> None:
+            import builtins
+            import errno
+
+            whole = builtins.open
+
+            def broken(path: object, *rest: object, **more: object) -> object:
+                if str(path).endswith("server.py"):
+                    raise OSError(errno.EIO, "Input/output error", path)
+                return whole(path, *rest, **more)
+
+            builtins.open = broken
+            self.inside([("question", "generate")], SEED, {})
+
+        with self.assertRaisesRegex(AssertionError, "StoreError: read the course"):
+            forked(work)
 
 
 @table(
