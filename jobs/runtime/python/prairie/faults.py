@@ -29,6 +29,7 @@ class QuestionError(Exception):
         self.message = _short(message.replace("\n", " "), MAX_MESSAGE)
         self.traceback = trace
         self.outcome = outcome
+        self.timings: Optional[list] = None  # of a phase, up to the fault
 
 
 class Missing(Exception):

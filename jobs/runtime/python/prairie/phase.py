@@ -111,16 +111,24 @@ class ElementPhase:
 
 def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:
     """Run one phase of a question and return its answer."""
+    clock = Clock()
+    try:
+        return {**_run(session, qid, method, data, clock), "timings": clock.timings}
+    except QuestionError as fault:
+        fault.timings = clock.timings
+        raise
+
+
+def _run(session: Any, qid: str, method: str, data: dict, clock: Clock) -> Dict[str, Any]:
     directory = session.course.question(qid)
     info = session.course.question_info(directory)
     kind = info.get("type", "v3")
     if kind not in ("v3", "Freeform"):
         raise QuestionError(f"question {qid!r} is of type {kind}; only v3 questions run here")
-    clock = Clock()
     seen, aside = keys.admit(method, data)
     loan = calls.Loan(session.course.options(qid))
     if method == "grade" and seen["gradable"] is False:
-        return {"data": data, "timings": clock.timings, "processed_elements": []}
+        return {"data": data, "processed_elements": []}
     before, work = loan.give(seen), loan.give(seen)
     html, content, processed = "", b"", []
     if method != "generate":
@@ -155,7 +163,7 @@ def run(session: Any, qid: str, method: str, data: dict) -> Dict[str, Any]:
         if work.get("format_errors"):
             work["gradable"] = False
         answer = {"data": {**loan.take_back(work, seen), **aside}}
-    return {**answer, "timings": clock.timings, "processed_elements": processed}
+    return {**answer, "processed_elements": processed}
 
 
 def _document(session: Any, directory: str, qid: str, data: dict, clock: Clock) -> str:

@@ -184,7 +184,8 @@ class Session:
 
 
 def _failed(fault: QuestionError) -> Dict[str, Any]:
-    return {"outcome": fault.outcome, "message": fault.message, "traceback": fault.traceback}
+    answer = {"outcome": fault.outcome, "message": fault.message, "traceback": fault.traceback}
+    return answer if fault.timings is None else {**answer, "timings": fault.timings}
 
 
 def _flush() -> None:

@@ -122,6 +122,13 @@ class Order(CourseCase):
         )
         self.assertGreaterEqual(timings[2]["ms"], 10)
 
+    def test_timings_of_a_phase_that_failed(self) -> None:
+        self.element("def render(h, d): 1/0")
+        self.question(None, "<p></p><x-a></x-a>")
+        answer = self.call("phase", "render")
+        self.assertFault(answer, "ZeroDivisionError")
+        self.assertEqual([t["name"] for t in answer["timings"]], ["mustache", "x-a"])
+
     def test_pl_code_in_markdown(self) -> None:
         self.question(None, "<markdown>```py\nx\n```</markdown>")
         self.assertIn("<pre><code", self.call("phase", "render")["html"])
