@@ -77,22 +77,28 @@ func (g *Gateway) session(x *exchange) error {
 func (g *Gateway) join(ctx context.Context, x *exchange, caller *websocket.Conn, worker *fleet.Socket) string {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	idle := newIdle(g.cfg.SessionIdle, cancel)
+	rested := make(chan struct{}, 1)
+	idle := newIdle(g.cfg.SessionIdle, func() {
+		select {
+		case rested <- struct{}{}:
+		default:
+		}
+	})
 	defer idle.stop()
 	var group sync.WaitGroup
 	defer group.Wait()
 	defer worker.Close()
 	callerLeft := make(chan struct{})
 	group.Go(func() {
-		defer close(callerLeft)
 		for {
 			kind, line, err := caller.Read(ctx)
 			if err != nil || kind != websocket.MessageText {
+				close(callerLeft)
 				return
 			}
 			idle.begin()
 			if worker.Write(ctx, kind, line) != nil {
-				return
+				return // the reader of the worker says how it ended
 			}
 		}
 	})
@@ -112,21 +118,19 @@ func (g *Gateway) join(ctx context.Context, x *exchange, caller *websocket.Conn,
 		}
 	})
 	select {
-	case <-ctx.Done(): // idle
+	case <-rested: // said before ctx ends, because that breaks the connection
 		caller.Close(websocket.StatusNormalClosure, "idle") //nolint:errcheck // it leaves anyway
+		cancel()
 		return "idle"
 	case <-g.cut:
 		caller.Close(websocket.StatusGoingAway, "the gateway stops") //nolint:errcheck // it is told or gone
 		cancel()
 		return "cut"
 	case <-callerLeft:
-		if ctx.Err() != nil {
-			return "idle"
-		}
 		cancel()
 		return string(jobs.OK)
 	case status := <-lost:
-		if ctx.Err() == nil && status != websocket.StatusNormalClosure && status != websocket.StatusGoingAway {
+		if status != websocket.StatusNormalClosure && status != websocket.StatusGoingAway {
 			f := refuse(http.StatusBadGateway, string(jobs.SessionLost), "the worker was lost, and with it the session; begin a new one")
 			f.body.Retryable = true
 			caller.Write(ctx, websocket.MessageText, f.shape(x.id))     //nolint:errcheck // told if still there
@@ -138,7 +142,7 @@ func (g *Gateway) join(ctx context.Context, x *exchange, caller *websocket.Conn,
 	}
 }
 
-// idle calls off a session in which no call has run for a while.
+// idle calls once when no call has run for a while.
 type idle struct {
 	after time.Duration
 	timer *time.Timer

@@ -70,6 +70,7 @@ func (p *view) inspect(files fs.FS, steps []question.Step) {
 		}
 		is := issue{Phase: s.Name, Fatal: s.Failed(), Outcome: s.Outcome, Message: s.Message, Trace: s.Trace, Output: s.Output}
 		is.locate(files)
+		is.Message = place.ReplaceAllString(is.Message, "$1: ")
 		p.Issues = append(p.Issues, is)
 		p.Fatal = p.Fatal || is.Fatal
 	}
@@ -135,6 +136,9 @@ func (w *waterfall) add(s *question.Step, at time.Duration) {
 
 // frames match where Python says that something happened, and our own words for a phase.
 var frames = regexp.MustCompile(`(?m)(?:File "(?:/course/)?([^"\n]+)", line (\d+)|\((?:/course/)?([^()\n]+), line (\d+)\))`)
+
+// place is what our own words for a failure say of its line, which is shown anyhow.
+var place = regexp.MustCompile(`^([^\n(]+\(\) of [^\n(]+) \(/course/[^()\n]+, line \d+\): `)
 
 // locate finds the innermost line of course code and reads around it.
 func (is *issue) locate(files fs.FS) {
