@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/pool"
+	lang "github.com/prairielambda/prairielambda/jobs/runtime"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
+	"github.com/prairielambda/prairielambda/jobs/ticket"
+	"github.com/prairielambda/prairielambda/jobs/worker"
+)
+
+// enterUserns returns in the process that works: as root this one, otherwise one
+// inside a user namespace of the caller's.
+func enterUserns() {
+	if err := sandbox.EnterUserns(); err != nil {
+		_ = json.NewEncoder(os.Stdout).Encode(childReady{Error: err.Error()})
+		os.Exit(1)
+	}
+}
+
+// workerChild is a worker of its own for one author: sandbox.Open -> pool.New -> worker.New.
+func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready func(childReady)) error {
+	tier, err := sandbox.ParseTier(cfg.Tier)
+	if err != nil {
+		return err
+	}
+	host, err := sandbox.Open(sandbox.Config{Tier: tier, Slots: 32, Log: log})
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	courses, err := pool.OpenCourses(cfg.Point)
+	if err != nil {
+		return err
+	}
+	defer courses.Close()
+	p, err := pool.New(ctx, pool.Config{Host: host, Courses: courses, Python: lang.Python(cfg.Python), Program: lang.Program, Log: log})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	version, digest, err := lang.Describe(cfg.Python)
+	if err != nil {
+		return err
+	}
+	w := worker.New(worker.Config{
+		Pool: p, Courses: courses, Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
+		Runtimes: []jobs.Runtime{{Name: "python", Version: version, Digest: digest}},
+	})
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	srv := &http.Server{Handler: w, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	answer := childReady{Address: ln.Addr().String(), Tier: string(host.Tier())}
+	for _, l := range host.Layers() {
+		answer.Layers = append(answer.Layers, wall(l))
+	}
+	ready(answer)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	_ = w.Drain(grace) // whoever asked is gone, too
+	return srv.Close()
+}

@@ -1,0 +1,306 @@
+package browser
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/course"
+)
+
+// binary is built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "prairie-browser-")
+	if err == nil {
+		binary = filepath.Join(dir, "prairielambda")
+		build := exec.Command("go", "build", "-o", binary, "github.com/prairielambda/prairielambda/cmd/prairielambda")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build.Stdout, build.Stderr = os.Stderr, os.Stderr
+		err = build.Run()
+	}
+	code := 1
+	if err == nil {
+		code = m.Run()
+	} else {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// need skips, or fails where everything is required.
+func need(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("REQUIRE_ALL") == "1" {
+		t.Fatalf("%s is required", what)
+	}
+	t.Skipf("this machine lacks %s", what)
+}
+
+// dev is a running `prairielambda dev`.
+type dev struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	dir    string // the course
+	cache  string // XDG_CACHE_HOME
+	URL    string
+	Curl   string // the line it printed
+	stderr *locked
+	ended  <-chan error
+}
+
+type locked struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) { l.mu.Lock(); defer l.mu.Unlock(); return l.b.Write(p) }
+
+func (l *locked) String() string { l.mu.Lock(); defer l.mu.Unlock(); return l.b.String() }
+
+// sample is the sample course in a directory that a test may change.
+func sample(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "sample")
+	require.NoError(t, course.WriteSample(dir))
+	return dir
+}
+
+// startDev starts dev on a free port and waits until it has said where.
+func startDev(t *testing.T, dir string, args ...string) *dev {
+	t.Helper()
+	if exec.Command("/usr/bin/python3", "-c", "import numpy, sympy, lxml").Run() != nil {
+		need(t, "a /usr/bin/python3 with numpy, sympy and lxml")
+	}
+	d := &dev{t: t, dir: dir, cache: t.TempDir(), stderr: &locked{}}
+	d.start(args...)
+	t.Cleanup(func() {
+		_ = d.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-d.ended:
+		case <-time.After(20 * time.Second):
+			_ = d.cmd.Process.Kill()
+			t.Errorf("dev did not end after SIGTERM:\n%s", d.stderr)
+		}
+		if t.Failed() {
+			t.Logf("dev said:\n%s", d.stderr)
+		}
+	})
+	return d
+}
+
+func (d *dev) start(args ...string) {
+	d.t.Helper()
+	d.cmd = exec.Command(binary, append([]string{"dev", d.dir, "--listen", "127.0.0.1:0"}, args...)...)
+	d.cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+d.cache)
+	d.cmd.Stderr = d.stderr
+	out, err := d.cmd.StdoutPipe()
+	require.NoError(d.t, err)
+	require.NoError(d.t, d.cmd.Start())
+	lines := bufio.NewScanner(out)
+	for i := 0; i < 2 && lines.Scan(); i++ {
+		if i == 0 {
+			d.URL, _, _ = strings.Cut(lines.Text(), " ")
+		} else {
+			d.Curl = lines.Text()
+		}
+	}
+	ended := make(chan error, 1)
+	d.ended = ended
+	go func() {
+		_, _ = io.Copy(io.Discard, out)
+		ended <- d.cmd.Wait()
+		close(ended)
+	}()
+	require.NotEmpty(d.t, d.Curl, "dev ended before it served:\n%s", d.stderr)
+}
+
+func (d *dev) get(path string) (status int, body string) {
+	d.t.Helper()
+	resp, err := http.Get(d.URL + path)
+	require.NoError(d.t, err)
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	require.NoError(d.t, err)
+	return resp.StatusCode, string(b)
+}
+
+func (d *dev) page(path string) string {
+	d.t.Helper()
+	status, body := d.get(path)
+	require.Equal(d.t, http.StatusOK, status, "%s: %s", path, body)
+	return body
+}
+
+var frameURL = regexp.MustCompile(`id="question"[^>]* src="(/frame/[A-Z0-9]+)"`)
+
+// panel is the HTML of a question's panel.
+func (d *dev) panel(path string) string {
+	d.t.Helper()
+	body := d.page(path)
+	m := frameURL.FindStringSubmatch(body)
+	require.NotNil(d.t, m, "no question panel in %s", body)
+	return d.page(m[1])
+}
+
+// edit replaces a text in a file of the course.
+func (d *dev) edit(path, old, text string) {
+	d.t.Helper()
+	file := filepath.Join(d.dir, filepath.FromSlash(path))
+	b, err := os.ReadFile(file)
+	require.NoError(d.t, err)
+	require.Contains(d.t, string(b), old)
+	require.NoError(d.t, os.WriteFile(file, bytes.ReplaceAll(b, []byte(old), []byte(text)), 0o644))
+}
+
+// left lists what belongs to this dev and is still there: processes, mounts, directories.
+func (d *dev) left() (all []string) {
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range procs {
+		exe, _ := os.Readlink(p + "/exe")
+		cmdline, _ := os.ReadFile(p + "/cmdline")
+		env, _ := os.ReadFile(p + "/environ")
+		if filepath.Dir(exe) == filepath.Dir(binary) && bytes.Contains(env, []byte("XDG_CACHE_HOME="+d.cache+"\x00")) {
+			all = append(all, "process "+filepath.Base(p)+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	for l := range strings.Lines(string(mounts)) {
+		if strings.Contains(l, d.cache) {
+			all = append(all, "mount "+l)
+		}
+	}
+	return all
+}
+
+func TestDevServesACourse(t *testing.T) {
+	d := startDev(t, sample(t))
+	list := d.page("/")
+	require.Contains(t, list, "Prairie Sample")
+	require.Contains(t, list, `href="/question/calculus/derivatives/cubic"`)
+	require.NotContains(t, list, "to repair", "the sample course has no faults")
+
+	panel := d.panel("/question/" + course.Cubic + "?seed=7")
+	require.Contains(t, panel, "-(x - 4)*(x - 1)*(x + 1)")
+	require.Equal(t, panel, d.panel("/question/"+course.Cubic+"?seed=7"), "the same seed is the same variant")
+	require.NotEqual(t, panel, d.panel("/question/"+course.Cubic+"?seed=8"))
+
+	out, err := exec.Command("sh", "-c", d.Curl).Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), `"variant_seed":1`)
+
+	broken := d.page("/question/broken/chained")
+	require.Contains(t, broken, "broken on purpose in generate")
+	require.Contains(t, broken, "questions/broken/chained/server.py</code>, line 8")
+	require.NotContains(t, broken, "<script>alert", "course text is escaped")
+	require.Contains(t, d.page("/question/broken/prints"), "broken/prints: on stdout")
+
+	status, picture := d.get("/files/" + version(t, d) + "/questions/physics/incline/clientFilesQuestion/incline.png")
+	require.Equal(t, 200, status)
+	require.True(t, strings.HasPrefix(picture, "\x89PNG"))
+	for _, secret := range []string{"questions/physics/incline/server.py", "infoCourse.json", "serverFilesCourse/prairie/grading.py", "elements/ps-card/ps-card.py"} {
+		status, _ = d.get("/files/" + version(t, d) + "/" + secret)
+		require.Equal(t, 404, status, secret)
+	}
+}
+
+// version is the whole version that a course's calls run with.
+func version(t *testing.T, d *dev) string {
+	t.Helper()
+	resp, err := http.Post(d.URL+"/courses/sample/current/process/rfc/example", "application/json", strings.NewReader(`{"method":"generate","data":{"variant_seed":1}}`))
+	require.NoError(t, err)
+	resp.Body.Close()
+	return resp.Header.Get("Prairie-Version")
+}
+
+func TestAnEditIsShown(t *testing.T) {
+	d := startDev(t, sample(t))
+	require.Contains(t, d.panel("/question/physics/incline"), "rests on a slope")
+	events, err := http.Get(d.URL + "/events")
+	require.NoError(t, err)
+	defer events.Body.Close()
+	lines := bufio.NewScanner(events.Body)
+	next := func(event string) {
+		t.Helper()
+		for lines.Scan() {
+			if lines.Text() == "event: "+event {
+				return
+			}
+		}
+		t.Fatal("the stream of events ended")
+	}
+	next("hello")
+
+	d.edit("questions/physics/incline/question.html", "rests on a slope", "stands on a hill")
+	next("changed")
+	require.Contains(t, d.panel("/question/physics/incline"), "stands on a hill")
+
+	d.edit("questions/physics/incline/server.py", "def generate(data):", "def generate(data)")
+	next("changed")
+	broken := d.page("/question/physics/incline")
+	require.Contains(t, broken, "SyntaxError")
+	require.Contains(t, broken, "questions/physics/incline/server.py</code>, line 7")
+	d.edit("questions/physics/incline/server.py", "def generate(data)", "def generate(data):")
+	next("changed")
+	require.Contains(t, d.panel("/question/physics/incline"), "stands on a hill")
+
+	require.NoError(t, os.MkdirAll(filepath.Join(d.dir, "questions/new/one"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(d.dir, "questions/new/one/info.json"), []byte(`{"title": "Brand new", "topic": "Algebra"`), 0o644))
+	require.Eventually(t, func() bool { return strings.Contains(d.page("/"), "questions/new/one/info.json") }, 10*time.Second, 20*time.Millisecond)
+	list := d.page("/")
+	require.Contains(t, list, "not JSON: line 1")
+	require.Contains(t, list, "calculus/derivatives/cubic", "the list still opens")
+}
+
+func TestNothingIsLeft(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+		t.Run(sig.String(), func(t *testing.T) {
+			d := startDev(t, sample(t))
+			d.page("/question/" + course.Cubic)
+			require.NoError(t, d.cmd.Process.Signal(sig))
+			err := <-d.ended
+			if sig != syscall.SIGKILL {
+				require.NoError(t, err)
+			}
+			require.Eventually(t, func() bool { return len(d.left()) == 0 }, 15*time.Second, 20*time.Millisecond, "%v", d.left())
+			if sig == syscall.SIGKILL { // the next one clears its directory away
+				d.start()
+				require.NoError(t, d.cmd.Process.Signal(syscall.SIGTERM))
+				<-d.ended
+				require.Eventually(t, func() bool { return len(d.left()) == 0 }, 15*time.Second, 20*time.Millisecond, "%v", d.left())
+			}
+			runs, err := filepath.Glob(filepath.Join(d.cache, "prairielambda/*/run-*"))
+			require.NoError(t, err)
+			require.Empty(t, runs)
+		})
+	}
+}
+
+func TestSharedPortIsRefused(t *testing.T) {
+	d := startDev(t, sample(t))
+	port := d.URL[strings.LastIndexByte(d.URL, ':')+1:]
+	_, err := strconv.Atoi(port)
+	require.NoError(t, err)
+	out, err := exec.Command(binary, "dev", d.dir, "--listen", "127.0.0.1:"+port).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "address already in use")
+	out, err = exec.Command(binary, "dev", d.dir, "--listen", "0.0.0.0:0").CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "not a loopback address")
+}
