@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -33,7 +34,7 @@ type Config struct {
 	Default jobs.Limits // what an invocation without limits gets; see DefaultLimits
 	Max     jobs.Limits // what an invocation can ask for at most; Default where zero
 	Running int         // invocations at once; 4 for each core when 0
-	Spares  int         // warm sandboxes kept at most; half the Host's slots when 0
+	Spares  int         // warm sandboxes kept at most; half the Host's slots when 0, none when negative
 	Log     zerolog.Logger
 }
 
@@ -49,6 +50,8 @@ type Pool struct {
 	running chan struct{}
 	python  *keeper
 	tender  *tender
+
+	claimed, forked atomic.Int64
 }
 
 // New starts the runtime's zygote and keeps spares from then on, until Close.
@@ -133,6 +136,12 @@ func ended(inv *jobs.Invocation, res *jobs.Result) bool {
 		return inv.StopOnError
 	}
 	return true // it took the sandbox with it
+}
+
+// Claims says how many sandboxes of the Python runtime came from spares and how
+// many were forked on demand, and how many spares wait now.
+func (p *Pool) Claims() (spares, forks int64, waiting int) {
+	return p.claimed.Load(), p.forked.Load(), int(p.tender.waiting.Load())
 }
 
 // limits are what an invocation gets: what it asks for, within what is allowed.

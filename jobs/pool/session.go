@@ -92,7 +92,7 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 	}
 	send := sandbox.Request(msg)
 	var early sandbox.Turn // may hold what the first call printed: its request went along
-	if fresh { // its first frame says that sealing is done; the request may wait in the socket
+	if fresh {             // its first frame says that sealing is done; the request may wait in the socket
 		if early = box.Turn(ctx, send, readyWithin); early.Outcome != jobs.OK {
 			return notReady(ctx, early)
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -35,6 +36,8 @@ type tender struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	drops  sync.WaitGroup
+
+	waiting atomic.Int64 // spares on all shelves
 }
 
 type takeRequest struct {
@@ -90,6 +93,7 @@ func (t *tender) run(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	for {
+		t.waiting.Store(int64(total))
 		if making == "" {
 			if key := poorest(shelves); key != "" {
 				if total >= t.most {
@@ -244,11 +248,13 @@ func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limit
 		if box := p.tender.claim(v); box != nil {
 			if err := box.Mount(ctx, own); err == nil && box.Alive() {
 				box.Restart(limits, 0)
+				p.claimed.Add(1)
 				return box, false, nil
 			}
 			box.Close() // it died, or could not be given its question: a new one can
 		}
 	}
+	p.forked.Add(1)
 	box, err = p.python.spawn(ctx, sandbox.Spec{Limits: limits, Mounts: append(append([]sandbox.Mount{}, v.shared...), own...)})
 	return box, true, err
 }

@@ -1,0 +1,258 @@
+package attacks
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/jobs/pool"
+)
+
+// canary is the text that may never come out of a sandbox: it stands in files of
+// the host, in another question, and in this process's environment.
+const canary = "canary-7d1f"
+
+// world is what attacks must not touch, and who watches it from outside.
+type world struct {
+	dir, courses, secret   string
+	unix, abstract         string
+	tcp, udp               int
+	calls                  atomic.Int64 // connections and packets that reached us
+	digest, mounts, quiet0 string
+	pids                   []int
+	fds                    int
+}
+
+const version = "0123456789012345678901234567890123456789"
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "prairie-attacks-")
+	require.NoError(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	require.NoError(t, os.Chmod(dir, 0o755))
+	w := &world{dir: dir, courses: filepath.Join(dir, "courses"), secret: filepath.Join(dir, "secret")}
+	write := func(p, content string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(p), 0o755))
+		require.NoError(t, os.WriteFile(p, []byte(content), 0o644))
+	}
+	write(w.secret, canary)
+	for name, content := range courseTree() {
+		write(filepath.Join(w.courses, "course", version, name), content)
+	}
+	write(filepath.Join(w.courses, "course2", version, "questions", "q", "server.py"), "# "+canary)
+	require.NoError(t, os.Symlink(version, filepath.Join(w.courses, "course", pool.Current)))
+	os.Setenv("PRAIRIE_CANARY", canary)
+	w.listen(t)
+	w.digest = digest(t, dir)
+	return w
+}
+
+// listen opens what attacks try to reach, and counts who does.
+func (w *world) listen(t testing.TB) {
+	count := func(l net.Listener, err error) net.Listener {
+		require.NoError(t, err)
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				w.calls.Add(1)
+				c.Close()
+			}
+		}()
+		return l
+	}
+	w.tcp = count(net.Listen("tcp", "127.0.0.1:0")).Addr().(*net.TCPAddr).Port
+	w.unix = filepath.Join(w.dir, "socket")
+	count(net.Listen("unix", w.unix))
+	require.NoError(t, os.Chmod(w.unix, 0o777))
+	w.abstract = fmt.Sprintf("prairie-attacks-%d", os.Getpid())
+	count(net.Listen("unix", "@"+w.abstract))
+	u, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { u.Close() })
+	w.udp = u.LocalAddr().(*net.UDPAddr).Port
+	go func() {
+		b := make([]byte, 100)
+		for {
+			if _, _, err := u.ReadFrom(b); err != nil {
+				return
+			}
+			w.calls.Add(1)
+		}
+	}()
+}
+
+func (w *world) forPrograms() map[string]any {
+	return map[string]any{"secret": w.secret, "unix": w.unix, "abstract": w.abstract, "tcp": w.tcp, "udp": w.udp, "pids": w.pids}
+}
+
+// settle remembers how the world is before the attacks.
+func (w *world) settle(t testing.TB) {
+	w.mounts = mounts(t)
+	w.quiet0 = system(t)
+	w.pids = zygotes(t)
+	require.NotEmpty(t, w.pids)
+}
+
+// unharmed is what holds at every moment, whatever runs inside.
+func (w *world) unharmed(t testing.TB) {
+	t.Helper()
+	require.Equal(t, w.digest, digest(t, w.dir), "files of the host changed")
+	require.Zero(t, w.calls.Load(), "something inside reached a listener outside")
+	require.Equal(t, w.mounts, mounts(t), "mounts of the host changed")
+	require.Equal(t, w.quiet0, system(t), "the system changed")
+	require.Equal(t, w.pids, zygotes(t), "a zygote was killed, stopped or reniced")
+}
+
+// quiet is what holds once a pool without spares has answered: nothing is left.
+func (w *world) quiet(t testing.TB, p *pool.Pool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		total, free, stuck := p.Slots()
+		return free == total && stuck == 0
+	}, 5*time.Second, 5*time.Millisecond, "a slot did not come back")
+	fds := len(list(t, "/proc/self/fd"))
+	if w.fds == 0 {
+		w.fds = fds
+	}
+	require.LessOrEqual(t, fds, w.fds+64, "descriptors pile up") // spares have some
+	require.Empty(t, left(t), "a process outlived its sandbox")
+}
+
+// digest covers names, types, modes, owners and contents below dir.
+func digest(t testing.TB, dir string) string {
+	t.Helper()
+	h := sha256.New()
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := d.Info()
+		if err != nil {
+			return err
+		}
+		sys := st.Sys().(*syscall.Stat_t)
+		fmt.Fprintln(h, p, st.Mode(), sys.Uid, sys.Gid, sys.Nlink, sys.Mtim, st.Size())
+		if st.Mode().IsRegular() {
+			b, err := os.ReadFile(p)
+			if err != nil {
+				return err
+			}
+			_, _ = h.Write(b)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func mounts(t testing.TB) string {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	return string(b)
+}
+
+// system is what only a process with rights could change.
+func system(t testing.TB) string {
+	var s strings.Builder
+	for _, p := range []string{"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sysvipc/shm", "/proc/sysvipc/msg", "/proc/sysvipc/sem"} {
+		b, _ := os.ReadFile(p)
+		s.Write(b)
+	}
+	for _, p := range []string{"/dev/null", "/dev/zero", "/dev/urandom", "/etc/passwd", "/etc/shadow", "/usr/bin/python3.11"} {
+		st, err := os.Stat(p)
+		require.NoError(t, err)
+		fmt.Fprintln(&s, p, st.Mode(), st.Size())
+		if st.Mode().IsRegular() {
+			fmt.Fprintln(&s, st.ModTime())
+		}
+	}
+	names := list(t, "/dev")
+	return s.String() + strings.Join(names, " ")
+}
+
+func list(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	es, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range es {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// zygotes are this process's children in its own pid namespace, each with its
+// state and niceness as long as they are as they should be.
+func zygotes(t testing.TB) (pids []int) {
+	own, err := os.Readlink("/proc/self/ns/pid")
+	require.NoError(t, err)
+	for pid, stat := range kin(t) {
+		ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+		if err == nil && ns == own && stat[0] != "Z" && stat[0] != "T" && stat[16] == "0" {
+			pids = append(pids, pid)
+		}
+	}
+	sort.Ints(pids)
+	return pids
+}
+
+// left are processes in pid namespaces of their own that no live sandbox holds:
+// their init is gone or a zombie.
+func left(t testing.TB) (pids []int) {
+	for pid, stat := range kin(t) {
+		if stat[0] == "Z" {
+			time.Sleep(20 * time.Millisecond) // being reaped this moment
+			if s, ok := kin(t)[pid]; ok && s[0] == "Z" {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}
+
+// kin are the children of this process: pid -> the fields of its stat from the state on.
+func kin(t testing.TB) map[int][]string {
+	out := map[int][]string{}
+	for _, name := range list(t, "/proc") {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		b, err := os.ReadFile("/proc/" + name + "/stat")
+		if err != nil {
+			continue
+		}
+		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		if len(f) > 17 && f[1] == strconv.Itoa(os.Getpid()) {
+			out[pid] = f
+		}
+	}
+	return out
+}
+
+func need(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		if os.Getenv("REQUIRE_ALL") == "1" {
+			t.Fatal("attacks need root, or the inner run of TestAttacksWithoutRoot")
+		}
+		t.Skip("needs root")
+	}
+}
