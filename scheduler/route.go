@@ -29,6 +29,7 @@ func endpoints() []endpoint {
 		{http.MethodPost, "/purge", "purge", false, (*Gateway).purge},
 		{http.MethodGet, "/healthz", "health", true, (*Gateway).health},
 		{http.MethodGet, "/readyz", "health", true, (*Gateway).ready},
+		{http.MethodGet, "/openapi.json", "health", true, (*Gateway).serveOpenAPI},
 		{http.MethodGet, "/metrics", "metrics", false, (*Gateway).serveMetrics},
 	}
 }
