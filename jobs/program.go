@@ -25,6 +25,7 @@ type ProgramFile struct {
 
 // ProgramCase is one run with its own input.
 type ProgramCase struct {
+	Name   string   `json:"name,omitempty"` // default: its number
 	Stdin  string   `json:"stdin,omitempty"`
 	Args   []string `json:"args,omitempty"`
 	Expect string   `json:"expect,omitempty"`
@@ -58,6 +59,7 @@ type Step struct {
 
 // CaseResult is what became of one ProgramCase.
 type CaseResult struct {
+	Name     string  `json:"name,omitempty"`
 	Outcome  Outcome `json:"outcome"`
 	ExitCode int     `json:"exit_code"`
 	Stdout   string  `json:"stdout"`
