@@ -14,9 +14,11 @@ import (
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 	blobdir "github.com/prairielambda/prairielambda/internal/blob/dir"
+	blobgcs "github.com/prairielambda/prairielambda/internal/blob/gcs"
 	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
 	"github.com/prairielambda/prairielambda/internal/head"
 	headdir "github.com/prairielambda/prairielambda/internal/head/dir"
+	headgcs "github.com/prairielambda/prairielambda/internal/head/gcs"
 	headmem "github.com/prairielambda/prairielambda/internal/head/mem"
 )
 
@@ -47,6 +49,17 @@ func open(ctx context.Context, url string, create bool) (*Store, error) {
 			return nil, fmt.Errorf("store %q: want dir:///absolute/path", url)
 		}
 		return openDir(filepath.Clean(path), create)
+	case "gs":
+		path, ok := strings.CutPrefix(rest, "//")
+		bucket, prefix, _ := strings.Cut(path, "/")
+		if !ok || bucket == "" {
+			return nil, fmt.Errorf("store %q: want gs://bucket/prefix", url)
+		}
+		b, err := blobgcs.Dial(ctx, bucket, prefix)
+		if err != nil {
+			return nil, fmt.Errorf("open the store: %w", err)
+		}
+		return &Store{blob.Verified(blobgcs.Blobs(b)), headgcs.New(b), b.Close}, nil
 	case "mem":
 		return &Store{blob.Verified(blobmem.New()), headmem.New(), func() error { return nil }}, nil
 	default:
