@@ -155,7 +155,9 @@ func (h *holder) watch(ctx context.Context, s *server, wait time.Duration) time.
 				h.cfg.Log.Info().AnErr("ended", s.err).Msg("server ended")
 				return 0
 			}
-			h.cfg.Log.Error().AnErr("ended", s.err).Msg("server ended before it served")
+			if h.served { // the first one's failure is Run's
+				h.cfg.Log.Error().AnErr("ended", s.err).Msg("server ended before it served")
+			}
 			return min(max(2*wait, 10*time.Millisecond), time.Second)
 		}
 	}

@@ -101,10 +101,12 @@ func prefetch(ctx context.Context, dirs []string) (int64, error) {
 			return nil
 		})
 		if err != nil {
-			return n.Load(), errors.Join(err, g.Wait())
+			err = errors.Join(err, g.Wait())
+			return n.Load(), err
 		}
 	}
-	return n.Load(), g.Wait()
+	err := g.Wait()
+	return n.Load(), err
 }
 
 func touch(path string) error {

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// readQuestion reads what one question consists of.
+func readQuestion(root string, i int) error {
+	for _, f := range []string{"info.json", "question.html", "server.py"} {
+		if _, err := os.ReadFile(fmt.Sprintf("%s/questions/q%04d/%s", root, i, f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func timed(f func() error) (time.Duration, error) {
+	start := time.Now()
+	err := f()
+	return time.Since(start), err
+}
+
+// far apart, so that no two share what a peer fetches at once
+func sampleQuestion(i int) int { return (37 + 101*i) % nQuestions }
+
+// m1: one question cold.
+func (b *bench) m1() error {
+	far := filepath.Join(b.dir, "far")
+	peers, missing, err := b.peers(far)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("\n### M1: one question cold (3 files of one of %d questions)\n\n| store | reader | median | round trips | GETs | × chunkfs |\n|---|---|---|---|---|---|\n", nQuestions)
+	for _, delay := range []time.Duration{30 * time.Millisecond, 60 * time.Millisecond} {
+		row := func(name string, d time.Duration, gets string, base time.Duration) {
+			fmt.Printf("| %v | %s | %s | %s | %s | %s |\n", delay, name, ms(d), ratio(d, delay), gets, ratio(d, base))
+		}
+		root, stop, err := b.mountChunkfs(delay, false)
+		if err != nil {
+			return err
+		}
+		if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
+			return err
+		}
+		before, err := b.status()
+		if err != nil {
+			return err
+		}
+		base, err := b.median(func(i int) (time.Duration, error) {
+			return timed(func() error { return readQuestion(root, sampleQuestion(i)) })
+		})
+		if err != nil {
+			return err
+		}
+		after, err := b.status()
+		if err != nil {
+			return err
+		}
+		stop()
+		row("chunkfs, manifest warm", base, fmt.Sprintf("%.1f", float64(after.Cache.Misses-before.Cache.Misses)/float64(b.n)), base)
+		nothing, err := b.median(func(i int) (time.Duration, error) {
+			root, stop, err := b.mountChunkfs(delay, false)
+			if err != nil {
+				return 0, err
+			}
+			defer stop()
+			return timed(func() error { return readQuestion(root, sampleQuestion(i)) })
+		})
+		if err != nil {
+			return err
+		}
+		row("chunkfs, nothing warm", nothing, "2", base)
+		addr, stop, err := b.start(job{Kind: "http", Src: far, Delay: delay})
+		if err != nil {
+			return err
+		}
+		for _, p := range peers {
+			root, stopPeer, err := b.startPeer(p, addr[:len(addr)-1])
+			if err != nil {
+				fmt.Printf("| %v | %s | %v | | | |\n", delay, p.name, err)
+				continue
+			}
+			d, err := b.median(func(i int) (time.Duration, error) {
+				return timed(func() error { return readQuestion(root, sampleQuestion(i)) })
+			})
+			stopPeer()
+			if err != nil {
+				return err
+			}
+			row(p.name, d, "", base)
+		}
+		stop()
+	}
+	for _, m := range missing {
+		fmt.Printf("\n%s is not installed.\n", m)
+	}
+	return nil
+}
+
+var view = []string{"elements/e3/e3.py", "serverFilesCourse/lib.py", "clientFilesCourse/logo.png", "courseInstances/F26/clientFilesCourseInstance/page.html"}
+
+func readView(root string, i int) error {
+	if err := readQuestion(root, i); err != nil {
+		return err
+	}
+	for _, f := range view {
+		if _, err := os.ReadFile(filepath.Join(root, f)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// m2: a question view of five chunks, cold, with and without a profile.
+func (b *bench) m2() error {
+	const delay = 30 * time.Millisecond
+	fmt.Printf("\n### M2: a question view of 5 chunks cold, %v a GET\n\n| | median | round trips |\n|---|---|---|\n", delay)
+	profile := filepath.Join(b.dir, "profiles.json")
+	for _, known := range []bool{false, true} {
+		d, err := b.median(func(i int) (time.Duration, error) {
+			if !known {
+				os.Remove(profile)
+			}
+			root, stop, err := b.mountChunkfs(delay, false)
+			if err != nil {
+				return 0, err
+			}
+			defer stop()
+			if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
+				return 0, err
+			}
+			return timed(func() error { return readView(root, sampleQuestion(i)) })
+		})
+		if err != nil {
+			return err
+		}
+		name := "without a profile"
+		if known {
+			name = "with a profile"
+		}
+		fmt.Printf("| %s | %s | %s |\n", name, ms(d), ratio(d, delay))
+	}
+	return nil
+}
+
+// m3: thirty questions in order, cold.
+func (b *bench) m3() error {
+	const delay = 30 * time.Millisecond
+	fmt.Printf("\n### M3: 30 questions in order cold, %v a GET\n\n| | median | beyond 60 ms, in round trips |\n|---|---|---|\n", delay)
+	d, err := b.median(func(i int) (time.Duration, error) {
+		root, stop, err := b.mountChunkfs(delay, false)
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+		if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
+			return 0, err
+		}
+		return timed(func() error {
+			for k := range 30 {
+				if err := readQuestion(root, 40*i+k); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("| chunkfs | %s | %s |\n", ms(d), ratio(d-60*time.Millisecond, delay))
+	return nil
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// openAll opens, reads and closes each file, dealt out to some readers.
+func openAll(files []string, readers int) error {
+	var wg sync.WaitGroup
+	errs := make([]error, readers)
+	for r := range readers {
+		wg.Go(func() {
+			buf := make([]byte, 64<<10)
+			for i := r; i < len(files) && errs[r] == nil; i += readers {
+				fd, err := unix.Open(files[i], unix.O_RDONLY|unix.O_CLOEXEC, 0)
+				if err != nil {
+					errs[r] = err
+					return
+				}
+				if _, err = unix.Read(fd, buf); err != nil {
+					errs[r] = err
+				}
+				unix.Close(fd)
+			}
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkAll stats everything, with one reader a top-level part of the questions.
+func walkAll(root string, readers int) error {
+	var wg sync.WaitGroup
+	errs := make([]error, readers)
+	for r := range readers {
+		wg.Go(func() {
+			if r > 0 {
+				root = filepath.Clean(root)
+			}
+			errs[r] = filepath.WalkDir(root, func(_ string, d fs.DirEntry, err error) error {
+				if err == nil {
+					_, err = d.Info()
+				}
+				return err
+			})
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func filesBelow(root string) (files []string, err error) {
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, p)
+		}
+		return err
+	})
+	return files, err
+}
+
+// m4: warm reads and walks beside the disk's own filesystem and go-fuse's fs API.
+func (b *bench) m4() error {
+	root, stop, err := b.mountChunkfs(0, false)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	type subject struct{ name, root string }
+	subjects := []subject{{"disk", b.src}, {"chunkfs", root}}
+	day := 24 * time.Hour
+	for i, j := range []struct {
+		name string
+		job  job
+	}{
+		{"go-fuse fs, default", job{}},
+		{"go-fuse fs, 24 h TTLs", job{TTL: day}},
+		{"go-fuse fs, 24 h TTLs, KEEP_CACHE", job{TTL: day, Keep: true}},
+	} {
+		j.job.Kind, j.job.Src, j.job.Mount = "gofuse", b.src, filepath.Join(b.dir, fmt.Sprint("gofuse", i))
+		if err := os.MkdirAll(j.job.Mount, 0o755); err != nil {
+			return err
+		}
+		_, stop, err := b.start(j.job)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		subjects = append(subjects, subject{j.name, j.job.Mount})
+	}
+	fmt.Printf("\n### M4: warm, %d files, µs a file\n\n| | open+read+close, 1 reader | × disk | 16 readers | × disk | walk, 1 reader | × disk | 16 readers | × disk |\n|---|---|---|---|---|---|---|---|---|\n", 4*nQuestions+25)
+	var base [4]time.Duration
+	for k, s := range subjects {
+		files, err := filesBelow(s.root)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %s |", s.name)
+		for c, do := range []func() error{
+			func() error { return openAll(files, 1) },
+			func() error { return openAll(files, 16) },
+			func() error { return walkAll(s.root, 1) },
+			func() error { return walkAll(s.root, 16) },
+		} {
+			if err := do(); err != nil { // warms
+				return err
+			}
+			d, err := b.median(func(int) (time.Duration, error) { return timed(do) })
+			if err != nil {
+				return err
+			}
+			if k == 0 {
+				base[c] = d
+			}
+			fmt.Printf(" %.1f | %s |", float64(d.Nanoseconds())/1e3/float64(len(files)), ratio(d, base[c]))
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// resident counts the pages of a file that are in the page cache.
+func resident(path string) (in, all int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return 0, 0, err
+	}
+	mem, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer unix.Munmap(mem)
+	vec := make([]byte, (len(mem)+4095)/4096)
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&mem[0])), uintptr(len(mem)), uintptr(unsafe.Pointer(&vec[0]))); errno != 0 {
+		return 0, 0, errno
+	}
+	for _, v := range vec {
+		in += int(v & 1)
+	}
+	return in, len(vec), nil
+}
+
+// m5: a new version on a warm node.
+func (b *bench) m5() error {
+	old, stop, err := b.mountChunkfs(0, false)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	if _, err := readTree(old); err != nil {
+		return err
+	}
+	fmt.Printf("\n### M5: a new version on a warm node\n\n| changed questions | GETs | READs | first read of everything × warm | pages not yet in the page cache |\n|---|---|---|---|---|\n")
+	last := old
+	for changed := 1; changed <= 3; changed++ {
+		for q := range changed {
+			if err := writeNoise(b.src, fmt.Sprintf("questions/q%04d/server.py", 100*changed+10*q), 3000+changed); err != nil {
+				return err
+			}
+		}
+		v, err := b.push()
+		if err != nil {
+			return err
+		}
+		now := filepath.Join(filepath.Dir(old), v)
+		warm, err := b.median(func(int) (time.Duration, error) {
+			return timed(func() error { _, err := readTree(last); return err })
+		})
+		if err != nil {
+			return err
+		}
+		in, all := 0, 0
+		files, err := filesBelow(now)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			i, a, err := resident(f)
+			if err != nil {
+				return err
+			}
+			in, all = in+i, all+a
+		}
+		before, err := b.status()
+		if err != nil {
+			return err
+		}
+		first, err := timed(func() error { _, err := readTree(now); return err })
+		if err != nil {
+			return err
+		}
+		after, err := b.status()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("| %d | %d | %d | %s | %.2f %% |\n", changed, after.Cache.Misses-before.Cache.Misses+1, after.Requests["read"]-before.Requests["read"]-1,
+			ratio(first, warm), 100*float64(all-in)/float64(all))
+		last = now
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+// Package chunkfs runs the mount's command line as people and scripts do: the
+// real binaries, a real mount, a store in a directory.
+package chunkfs
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestScripts(t *testing.T) {
+	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
+		if os.Getenv("REQUIRE_ALL") == "1" {
+			t.Fatal("REQUIRE_ALL=1, but there is no root or no /dev/fuse")
+		}
+		t.Skip("no root or no /dev/fuse here")
+	}
+	bin := t.TempDir()
+	if err := os.Chmod(filepath.Dir(bin), 0o755); err != nil { // for the user without root
+		t.Fatal(err)
+	}
+	build := exec.Command("go", "build", "-o", bin, "../../../cmd/chunkfs", "../../../cmd/syncer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 ".",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Setenv("ADDR", ln.Addr().String())
+			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			e.Setenv("PRAIRIE_STORE", "dir://"+filepath.Join(e.WorkDir, "store"))
+			e.Setenv("PRAIRIE_CACHE", filepath.Join(e.WorkDir, "cache"))
+			mnt := filepath.Join(e.WorkDir, "mnt")
+			e.Setenv("MNT", mnt)
+			e.Defer(func() { _ = exec.Command("umount", "-l", mnt).Run() }) // of a script that failed
+			return errors.Join(ln.Close(), os.Mkdir(mnt, 0o755))
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": exitCode},
+	})
+}
+
+// exitCode runs the rest of the line and wants exactly this code: `code 75 chunkfs ...`.
+func exitCode(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	var ee *exec.ExitError
+	if errors.As(err, &ee) {
+		got = ee.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if strconv.Itoa(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
