@@ -12,7 +12,7 @@ import (
 // authorize decides whether the caller may use e, and notes who it is. Without a
 // tokens file everybody may who got this far.
 func (g *Gateway) authorize(x *exchange, e *endpoint) error {
-	if g.cfg.Tokens == nil || e.open {
+	if g.cfg.Tokens == nil || e.access == open {
 		return nil
 	}
 	secret := bearer(x.r)
@@ -26,6 +26,10 @@ func (g *Gateway) authorize(x *exchange, e *endpoint) error {
 	}
 	if secret == "" {
 		if p := g.publicEntry(x, e); p != nil {
+			x.note.token, x.public = "public:"+p.ID, p
+			if e.access == follow {
+				return nil
+			}
 			return g.admitPublic(x, p)
 		}
 	}
@@ -44,8 +48,6 @@ func (g *Gateway) publicEntry(x *exchange, e *endpoint) *token.Public {
 
 // admitPublic counts a call without a secret against its address.
 func (g *Gateway) admitPublic(x *exchange, p *token.Public) error {
-	x.note.token = "public:" + p.ID
-	x.public = p
 	host, _, err := net.SplitHostPort(x.r.RemoteAddr)
 	if err != nil {
 		host = x.r.RemoteAddr

@@ -70,7 +70,7 @@ func (g *Gateway) serve(x *exchange) error {
 		x.note.verb = "preflight"
 		return nil
 	}
-	e, vars, err := g.route(x.r.Method, x.r.URL)
+	e, vars, err := g.route(x.r.Method, x.r.URL, x.r.Header.Get("Upgrade") != "")
 	if e == nil {
 		if err == nil && g.cfg.Fallback != nil {
 			x.note.verb = "other"

@@ -25,7 +25,7 @@ func FuzzRoute(f *testing.F) {
 		if err != nil {
 			return
 		}
-		e, vars, err := g.route(http.MethodPost, u)
+		e, vars, err := g.route(http.MethodPost, u, false)
 		if e == nil || err != nil || vars["course"] == "" || checkCourse(vars["course"], vars["version"]) != nil {
 			return
 		}

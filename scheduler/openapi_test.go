@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/runs"
 )
 
 type document struct {
@@ -58,6 +59,8 @@ func TestTheDocumentHasExactlyTheFields(t *testing.T) {
 		"Error": jobs.Error{}, "Call": callBody{}, "Batch": batchBody{}, "Item": batchItem{}, "BatchAnswer": batchAnswer{},
 		"ItemAnswer": itemAnswer{}, "Result": fullResult{}, "Usage": jobs.Usage{}, "Limits": jobs.Limits{}, "Runtime": jobs.Runtime{},
 		"Run": runBody{}, "ProgramFile": jobs.ProgramFile{}, "ProgramCase": jobs.ProgramCase{}, "ProgramResult": jobs.ProgramResult{},
+		"Submission": runs.Submission{}, "Poll": runs.Poll{}, "Output": runs.Output{}, "OutputItem": runs.Item{}, "Msg": runs.Msg{},
+		"Lines": runs.Lines{}, "Frame": runs.Frame{}, "FrameItem": runs.FrameItem{},
 		"Step": jobs.Step{}, "CaseResult": jobs.CaseResult{},
 	} {
 		types[name] = reflect.TypeOf(v)

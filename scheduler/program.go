@@ -90,16 +90,25 @@ func decodeRun(raw []byte) (*runBody, error) {
 	if err := decode(raw, &b); err != nil {
 		return nil, err
 	}
-	bad := func(format string, args ...any) (*runBody, error) {
-		return nil, refuse(http.StatusBadRequest, "bad_request", fmt.Sprintf(format, args...))
-	}
 	set(&b.Mode, "run")
 	set(&b.Hedge, "auto")
 	if b.Hedge != "off" && b.Hedge != "auto" && b.Hedge != "always" {
-		return bad("hedge is off, auto or always")
+		return nil, refuse(http.StatusBadRequest, "bad_request", "hedge is off, auto or always")
+	}
+	if err := checkProgram(&b.Program); err != nil {
+		return nil, err
+	}
+	return &b, nil
+}
+
+// checkProgram refuses programs whose names, arguments or environment could mean
+// more than they say.
+func checkProgram(b *jobs.Program) error {
+	bad := func(format string, args ...any) error {
+		return refuse(http.StatusBadRequest, "bad_request", fmt.Sprintf(format, args...))
 	}
 	if err := checkWord("mode", b.Mode); err != nil {
-		return nil, err
+		return err
 	}
 	if len(b.Files) == 0 || len(b.Files) > maxFiles || len(b.Cases) > maxCases {
 		return bad("%d files and %d cases; 1 to %d files and at most %d cases are taken", len(b.Files), len(b.Cases), maxFiles, maxCases)
@@ -131,7 +140,7 @@ func decodeRun(raw []byte) (*runBody, error) {
 			return bad("an argument is too long or holds a NUL")
 		}
 	}
-	return &b, nil
+	return nil
 }
 
 // isBasename reports whether s names a file in the program's own directory, and

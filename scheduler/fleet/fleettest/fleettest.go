@@ -51,8 +51,9 @@ type Worker struct {
 
 	srv *httptest.Server
 
-	mu    sync.Mutex // guards below
-	state State
+	mu     sync.Mutex // guards below
+	state  State
+	spools map[string]*spool
 }
 
 // State is how the double behaves.
@@ -64,6 +65,8 @@ type State struct {
 	Garbage bool                                                         // answer 200 with something that is not JSON
 	Hang    bool                                                         // answer nothing at all, probes neither
 	Program func(ctx context.Context, p jobs.Program) jobs.ProgramResult // answers POST /v1/run
+	// Frames are what an asynchronous run of p says, one each Delay.
+	Frames func(p jobs.Program) []jobs.RunFrame
 	// Before sees each request first; it may answer and return true.
 	Before func(w http.ResponseWriter, r *http.Request) bool
 }
@@ -128,6 +131,12 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		w.invoke(rw, r, st)
 	case r.URL.Path == "/v1/run" && st.Program != nil:
 		w.program(rw, r, st)
+	case r.URL.Path == "/v1/runs" || strings.HasPrefix(r.URL.Path, "/v1/runs/"):
+		w.runs(rw, r, st)
+	case r.URL.Path == "/v1/project":
+		var p jobs.Program
+		json.NewDecoder(r.Body).Decode(&p)
+		answer(rw, http.StatusOK, map[string]any{"files": append([]jobs.ProgramFile{{Basename: "main.gpr", Contents: "project Main is"}}, p.Files...)})
 	case r.URL.Path == "/v1/session":
 		w.socket(rw, r, st)
 	case parts[0] == "versions" && len(parts) == 3:

@@ -1,0 +1,142 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
+	"github.com/prairielambda/prairielambda/scheduler/runs"
+)
+
+// longestPoll bounds one long poll.
+const longestPoll = 30 * time.Second
+
+// submit starts an asynchronous run. It lies with the worker that took it, so
+// that any gateway can follow it and none has to stay.
+func (g *Gateway) submit(x *exchange) error {
+	raw, err := g.body(x)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	id, err := g.startRun(ctx, x, raw)
+	if err != nil {
+		return err
+	}
+	return x.sendJSON(map[string]string{"identifier": id, "message": "Pending"})
+}
+
+// startRun hands a submission to a worker and returns its task id.
+func (g *Gateway) startRun(ctx context.Context, x *exchange, raw []byte) (string, error) {
+	p, err := g.decodeSubmission(x, raw)
+	if err != nil {
+		return "", err
+	}
+	p.ID = x.id
+	x.note.name, x.note.method = p.Runtime, p.Mode
+	body, err := json.Marshal(jobs.RunRequest{Owner: x.note.token, Program: *p})
+	if err != nil {
+		return "", fmt.Errorf("encode run: %w", err)
+	}
+	req := fleet.Request{Path: "/v1/runs", Body: body, Header: traceOf(x.r), ID: x.id}
+	pl := plan{key: "run\x00" + p.Runtime, hedge: "off", only: func(w *fleet.Worker) bool { return offers(w, p.Runtime) }}
+	won, err := onFleet(ctx, g, pl, func(ctx context.Context, w *fleet.Worker) (string, error) {
+		var c jobs.RunCreated
+		if err := w.JSON(ctx, req, &c); err != nil {
+			return "", err
+		}
+		id := runs.TaskID(w.Name(), c.ID)
+		if _, _, ok := runs.SplitTaskID(id); !ok {
+			return "", &fleet.Error{Worker: w.URL, Err: errors.New("a run without a proper id")}
+		}
+		return id, nil
+	})
+	x.note.trip = trip{worker: won.By, tries: won.Tries}
+	return won.Value, err
+}
+
+// decodeSubmission reads, checks and completes a submission.
+func (g *Gateway) decodeSubmission(x *exchange, raw []byte) (*jobs.Program, error) {
+	var s runs.Submission
+	if err := decode(raw, &s); err != nil {
+		return nil, err
+	}
+	p, err := s.Program()
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "bad_request", err.Error())
+	}
+	if err := checkProgram(p); err != nil {
+		return nil, err
+	}
+	rt, err := g.runtime(x, p.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	p.Runtime = runtimeID(rt)
+	return p, nil
+}
+
+// checkOutput answers a poll in the shape that its keys ask for.
+func (g *Gateway) checkOutput(x *exchange) error {
+	raw, err := g.body(x)
+	if err != nil {
+		return err
+	}
+	var p runs.Poll
+	if err := decode(raw, &p); err != nil {
+		return err
+	}
+	from, ok := p.From()
+	if !ok {
+		return refuse(http.StatusBadRequest, "bad_request", "a position before the beginning")
+	}
+	wait := time.Duration(min(max(p.Wait, 0), longestPoll.Seconds()) * float64(time.Second))
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	c, err := g.readRun(ctx, x, p.Identifier, from, wait)
+	if err != nil {
+		return err
+	}
+	return x.sendJSON(p.Answer(c))
+}
+
+// readRun asks the worker that holds a run.
+func (g *Gateway) readRun(ctx context.Context, x *exchange, id string, from int, wait time.Duration) (*jobs.RunChunk, error) {
+	missing := refuse(http.StatusNotFound, jobs.RunMissing, "no run has this identifier")
+	run, is, ok := runs.SplitTaskID(id)
+	if !ok {
+		return nil, missing
+	}
+	ws := g.fleet.Workers()
+	i := slices.IndexFunc(ws, func(w *fleet.Worker) bool { return is(w.Name()) })
+	if i < 0 {
+		return nil, missing
+	}
+	q := url.Values{"owner": {x.note.token}, "from": {strconv.Itoa(from)}, "wait": {strconv.FormatInt(wait.Milliseconds(), 10)}}
+	var c jobs.RunChunk
+	x.note.trip = trip{worker: ws[i], tries: 1}
+	err := ws[i].JSON(ctx, fleet.Request{Path: "/v1/runs/" + run + "?" + q.Encode(), Header: traceOf(x.r), ID: x.id}, &c)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return &c, err
+}
+
+// sendJSON answers 200 with v.
+func (x *exchange) sendJSON(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	x.send("application/json", b)
+	return nil
+}
