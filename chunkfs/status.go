@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -150,7 +151,8 @@ type Status struct {
 	Manifests     int               `json:"manifests"`
 	ManifestBytes int64             `json:"manifest_bytes"`
 	SharedFiles   int               `json:"shared_files"` // different contents that the kernel was told of
-	Errors        int64             `json:"errors"`       // requests answered EIO
+	Goroutines    int               `json:"goroutines"`
+	Errors        int64             `json:"errors"` // requests answered EIO
 	Requests      map[string]int64  `json:"requests"`
 	Cache         cache.Stats       `json:"cache"`
 	Origin        *cache.GuardStats `json:"origin,omitempty"`
@@ -162,7 +164,7 @@ func (f *FS) Status() Status {
 	s := Status{
 		PID: syscall.Getpid(), UptimeSeconds: time.Since(f.started).Seconds(),
 		Versions: f.state.versions(), Manifests: n, ManifestBytes: bytes,
-		SharedFiles: f.state.content.size(), Errors: f.ops.failed.Load(),
+		SharedFiles: f.state.content.size(), Goroutines: runtime.NumGoroutine(), Errors: f.ops.failed.Load(),
 		Requests: f.ops.counts(), Cache: f.cfg.Cache.Stats(),
 	}
 	if f.cfg.Origin != nil {

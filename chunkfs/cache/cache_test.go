@@ -229,7 +229,7 @@ func TestWrongAndMissingBytesAreErrors(t *testing.T) {
 	o.fail.Store(&boom)
 	_, err = c.Bytes(t.Context(), d, 10)
 	require.ErrorIs(t, err, boom)
-	require.EqualValues(t, 3, c.Stats().Failures, "errors are not remembered")
+	require.EqualValues(t, 4, c.Stats().Failures, "wrong bytes are asked for twice, and errors are not remembered")
 }
 
 // du is what du(1) counts: allocated blocks of everything below dir.

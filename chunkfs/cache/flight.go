@@ -105,17 +105,26 @@ func (c *Cache) fromOrigin(d blob.Digest) ([]byte, error) {
 	defer cancel()
 	c.stats.misses.Add(1)
 	start := time.Now()
-	data, err := c.cfg.Origin.Fetch(ctx, d)
+	data, err := c.fetchVerified(ctx, d)
+	var corrupt *blob.CorruptError
+	if errors.As(err, &corrupt) { // bytes may have been hurt on the way only
+		c.stats.failures.Add(1)
+		data, err = c.fetchVerified(ctx, d)
+	}
 	if err != nil {
 		c.stats.failures.Add(1)
 		return nil, fmt.Errorf("fetch blob %s: %w", d, err)
 	}
-	if blob.Sum(data) != d {
-		c.stats.failures.Add(1)
-		return nil, &blob.CorruptError{Digest: d, Reason: "the origin answered other bytes"}
-	}
 	c.stats.fetched(len(data), time.Since(start))
 	return data, nil
+}
+
+func (c *Cache) fetchVerified(ctx context.Context, d blob.Digest) ([]byte, error) {
+	data, err := c.cfg.Origin.Fetch(ctx, d)
+	if err == nil && blob.Sum(data) != d {
+		err = &blob.CorruptError{Digest: d, Reason: "the origin answered other bytes"}
+	}
+	return data, err
 }
 
 func (c *Cache) startWrite(n int) bool {

@@ -13,7 +13,10 @@ import (
 	"github.com/prairielambda/prairielambda/syncer"
 )
 
-const nQuestions = 640
+const (
+	nQuestions    = 430
+	questionFiles = 6
+)
 
 // prepare writes a course of some 2,600 files in the sizes that courses have, and pushes it.
 func (b *bench) prepare() error {
@@ -26,7 +29,8 @@ func (b *bench) prepare() error {
 	for i := range nQuestions {
 		q := fmt.Sprintf("questions/q%04d/", i)
 		files[q+"info.json"], files[q+"question.html"], files[q+"server.py"] = 220, 1500+i, 2500+3*i
-		files[q+"notes.txt"] = 100 + 40*(i%50)
+		files[q+"clientFilesQuestion/figure.png"] = 9000 + 40*(i%50)
+		files[q+"serverFilesQuestion/data.csv"], files[q+"tests/test.py"] = 800+i, 1200
 	}
 	for name, n := range files {
 		if err := writeNoise(b.src, name, n); err != nil {

@@ -87,7 +87,7 @@ func (b *bench) peers(dir string) (ps []peer, missing []string, err error) {
 	if have("restic") && err == nil {
 		err = sh(`restic init -q -r "$2/restic" && restic backup -q -r "$2/restic" "$1"`, b.src, dir)
 		ps = append(ps, peer{"restic mount", func(url, mnt string) *exec.Cmd {
-			return exec.Command("restic", "mount", "-q", "-r", "rest:"+url+"/restic/", "--cache-dir", filepath.Join(b.dir, "restic-cache"), mnt)
+			return exec.Command("restic", "mount", "-q", "--no-lock", "-r", "rest:"+url+"/restic/", "--cache-dir", filepath.Join(b.dir, "restic-cache"), mnt)
 		}, "snapshots/latest" + b.src})
 	} else if err == nil {
 		missing = append(missing, "restic")

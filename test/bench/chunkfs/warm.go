@@ -106,7 +106,7 @@ func (b *bench) m4() error {
 		defer stop()
 		subjects = append(subjects, subject{j.name, j.job.Mount})
 	}
-	fmt.Printf("\n### M4: warm, %d files, µs a file\n\n| | open+read+close, 1 reader | × disk | 16 readers | × disk | walk, 1 reader | × disk | 16 readers | × disk |\n|---|---|---|---|---|---|---|---|---|\n", 4*nQuestions+25)
+	fmt.Printf("\n### M4: warm, %d files, µs a file\n\n| | open+read+close, 1 reader | × disk | 16 readers | × disk | walk, 1 reader | × disk | 16 readers | × disk |\n|---|---|---|---|---|---|---|---|---|\n", questionFiles*nQuestions+25)
 	var base [4]time.Duration
 	for k, s := range subjects {
 		files, err := filesBelow(s.root)
