@@ -78,13 +78,15 @@ func (s *Session) Line(ctx context.Context, line json.RawMessage) (answer json.R
 		return nil, false, fmt.Errorf("encode the line: %w", err)
 	}
 	send := sandbox.Request(msg)
+	var early sandbox.Turn // may hold what the line printed: its request went along
 	if s.fresh {
-		if t := s.box.Turn(ctx, send, readyWithin); t.Outcome != jobs.OK {
-			return nil, false, notReady(ctx, t)
+		if early = s.box.Turn(ctx, send, readyWithin); early.Outcome != jobs.OK {
+			return nil, false, notReady(ctx, early)
 		}
 		s.fresh, send = false, nil
 	}
 	t := s.box.Turn(ctx, send, s.limits.Wall)
+	t.Stdout, t.Stderr = append(early.Stdout, t.Stdout...), append(early.Stderr, t.Stderr...)
 	if err := context.Cause(ctx); err != nil {
 		return nil, false, fmt.Errorf("%w: %w", ErrSessionLost, err)
 	}

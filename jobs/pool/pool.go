@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,8 @@ type Pool struct {
 	python  *keeper
 	tender  *tender
 
+	ending sync.WaitGroup // sandboxes that were killed and are being reaped
+
 	claimed, forked atomic.Int64
 }
 
@@ -79,6 +82,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 func (p *Pool) Close() {
 	p.tender.close()
 	p.python.close()
+	p.ending.Wait()
 }
 
 // Busy is how many invocations run now, of how many at most.

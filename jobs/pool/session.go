@@ -71,9 +71,10 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 	if err != nil {
 		return err
 	}
+	lives := false // answered every call and waits for another
 	defer func() {
 		collect := time.Now()
-		add(&res.Usage, box.Close())
+		add(&res.Usage, p.collect(box, lives))
 		res.Phases.Collect += time.Since(collect)
 	}()
 	res.Phases.Claim += time.Since(claim)
@@ -115,7 +116,20 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 			return nil // Do calls the rest lost
 		}
 	}
+	lives = true
 	return nil
+}
+
+// collect ends a sandbox and says what it used. One that lives is killed here
+// and now, but nobody waits until the kernel has taken its memory and mounts apart.
+func (p *Pool) collect(box *sandbox.Box, lives bool) jobs.Usage {
+	if !lives {
+		return box.Close()
+	}
+	u := box.Used()
+	box.Kill()
+	p.ending.Go(func() { box.Close() })
+	return u
 }
 
 // readyWithin bounds the sealing of a sandbox, which is our own work.

@@ -247,7 +247,7 @@ func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limit
 	if spareFits(limits, p.cfg.Default) {
 		if box := p.tender.claim(v); box != nil {
 			if err := box.Mount(ctx, own); err == nil && box.Alive() {
-				box.Restart(limits, 0)
+				box.Restart(limits)
 				p.claimed.Add(1)
 				return box, false, nil
 			}

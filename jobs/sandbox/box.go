@@ -264,6 +264,16 @@ func (b *Box) finish() {
 	b.host.release(b.slot)
 }
 
+// Used reads what the sandbox has used since Restart, or since it was made,
+// while it lives: the CPU time of its init alone, and the peak of its memory.
+func (b *Box) Used() jobs.Usage {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(int32(^b.pid<<3|cpuClockSched), &ts) // the process's own clock; see clock_getcpuclockid(3)
+	return jobs.Usage{Wall: time.Since(b.started), CPU: max(time.Duration(ts.Nano())-b.warmed, 0), Memory: b.slot.cg.peak()}
+}
+
+const cpuClockSched = 2 // CPUCLOCK_SCHED in the kernel's posix-timers.h
+
 // cpu is what the reaped sandbox used in all, its children included.
 func (b *Box) cpu() time.Duration {
 	return time.Duration(b.usage.Utime.Nano() + b.usage.Stime.Nano())
@@ -276,9 +286,9 @@ func (h *Host) quarantine(n int) {
 }
 
 // Restart begins the life that counts of a sandbox that waited as a spare: its
-// clock, and the limits that are not fixed by its making. spent is the CPU time
-// that its warming took.
-func (b *Box) Restart(limits jobs.Limits, spent time.Duration) {
-	b.started, b.warmed = time.Now(), spent
+// clock, and the limits that are not fixed by its making.
+func (b *Box) Restart(limits jobs.Limits) {
+	b.warmed += b.Used().CPU
+	b.started = time.Now()
 	b.limits.Wall, b.limits.CPU, b.limits.Output, b.limits.Result = limits.Wall, limits.CPU, limits.Output, limits.Result
 }

@@ -21,6 +21,7 @@ import socket
 import struct
 import traceback
 
+import exercise
 import seal
 from prairie import session
 
@@ -88,6 +89,7 @@ def _serve(spec):
     s = None
     if hello.get("warm"):
         session.warm()
+        exercise.exercise()
     for name in _ours:
         del sys.modules[name]
     _write_frame(conn, b'{"ready":true}')
@@ -158,10 +160,12 @@ def main():
         except ImportError:
             pass
     session.preload()
+    exercise.exercise()
+    _fresh_randomness()  # sets OpenSSL's generator up once; a child only reseeds it
     sealer = seal.Sealer(conf["walls"])
     sealer.harden_zygote()
     sys.path.remove("/prairie")
-    _ours.extend(n for n in sys.modules if n.partition(".")[0] in ("prairie", "seal"))
+    _ours.extend(n for n in sys.modules if n.partition(".")[0] in ("prairie", "seal", "exercise"))
     sealer.refuse_threads()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # what was printed is not lost when a limit ends the child
