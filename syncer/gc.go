@@ -129,7 +129,8 @@ func (g *collector) thin(ctx context.Context, course string) error {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Version.Version, b.Version.Version))
 	})
 	for n, r := range all {
-		if n < g.Last || g.now.Sub(r.Time) < g.Within || r.Kept || r.Version.Version == h.Version {
+		// A push writes its record before it moves the head: the young are spared.
+		if n < g.Last || g.now.Sub(r.Time) < max(g.Within, g.Grace) || r.Kept || r.Version.Version == h.Version {
 			g.VersionsKept++
 			continue
 		}

@@ -49,7 +49,8 @@ func (s *Syncer) push(ctx context.Context, course string, src Source, full bool)
 	if v := t.version(); v != "" && !full {
 		rec, err := s.cfg.Heads.GetVersion(ctx, course, v)
 		if err == nil {
-			return s.moved(ctx, r, cur, rec)
+			r, err = s.moved(ctx, r, cur, rec)
+			return r, errors.Join(err, s.unhidden(ctx, cur, rec, err))
 		}
 		if !errors.Is(err, head.ErrNotFound) {
 			return r, fmt.Errorf("read version %s: %w", v, err)
@@ -156,6 +157,16 @@ func (s *Syncer) moved(ctx context.Context, r Report, cur current, rec head.Vers
 		return r, nil
 	}
 	return r, s.swap(ctx, cur, rec)
+}
+
+// unhidden puts an old record back after a head moved to it, in case that gc hid
+// it in between; gc looks for this, too.
+func (s *Syncer) unhidden(ctx context.Context, cur current, rec head.Version, err error) error {
+	if err != nil || cur.head.Version == rec.Version {
+		return nil
+	}
+	_, err = s.cfg.Heads.PutVersion(ctx, rec)
+	return err
 }
 
 func (s *Syncer) swap(ctx context.Context, cur current, rec head.Version) error {

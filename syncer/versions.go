@@ -24,8 +24,7 @@ func (s *Syncer) Rollback(ctx context.Context, course, version string) (head.Hea
 		if err := s.swap(ctx, cur, v); err != nil {
 			return cur.head, err
 		}
-		// gc may have hidden the record in between; it looks for this, too.
-		if _, err := s.cfg.Heads.PutVersion(ctx, v); err != nil {
+		if err := s.unhidden(ctx, cur, v, nil); err != nil {
 			return cur.head, err
 		}
 	}

@@ -1,14 +1,23 @@
 package blob
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
 
-// A stored object is one zstd frame that declares its content size. Content
-// that does not shrink lies in the frame's raw blocks, so there is one form only.
+// A stored object is one zstd frame that declares its content size, and after it
+// a skippable frame with the first 8 bytes of the frame's own BLAKE3. Content that
+// does not shrink lies in the frame's raw blocks, so there is one form only, and
+// `zstd -d` reads it. The trailer is there because a damaged frame may decode to
+// the right bytes (a match may be copied from more than one place), and damage is
+// to be noticed while the other copies are still good.
+
+var trailerHead = []byte{0x5e, 0x2a, 0x4d, 0x18, 8, 0, 0, 0} // magic, length
+
+const trailerSize = 16
 
 var coders = sync.OnceValue(func() (c struct {
 	enc *zstd.Encoder
@@ -31,12 +40,22 @@ func Compress(b []byte) ([]byte, error) {
 	if len(b) > MaxSize {
 		return nil, ErrTooLarge
 	}
-	return coders().enc.EncodeAll(b, make([]byte, 0, len(b)/2+64)), nil
+	object := coders().enc.EncodeAll(b, make([]byte, 0, len(b)/2+64))
+	sum := Sum(object)
+	return append(append(object, trailerHead...), sum[:8]...), nil
 }
 
 // Decompress reads what Compress wrote; anything else is a CorruptError for d.
 // It allocates at most MaxSize, whatever the object claims.
 func Decompress(d Digest, object []byte) ([]byte, error) {
+	n := len(object) - trailerSize
+	if n < 0 || !bytes.Equal(object[n:n+8], trailerHead) {
+		return nil, &CorruptError{d, "its trailer is missing"}
+	}
+	if sum := Sum(object[:n]); !bytes.Equal(object[n+8:], sum[:8]) {
+		return nil, &CorruptError{d, "its trailer does not match"}
+	}
+	object = object[:n]
 	var h zstd.Header
 	if err := h.Decode(object); err != nil {
 		return nil, &CorruptError{d, err.Error()}
