@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,11 +91,13 @@ func (t *tender) run(ctx context.Context) {
 	defer close(t.done)
 	shelves := map[string]*shelf{}
 	total, making := 0, ""
+	again := time.NewTicker(20 * time.Millisecond) // looks again after a wait
+	defer again.Stop()
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	for {
 		t.waiting.Store(int64(total))
-		if making == "" {
+		if making == "" && !t.wait(shelves) {
 			if key := poorest(shelves); key != "" {
 				if total >= t.most {
 					total -= t.yield(shelves, shelves[key].last)
@@ -148,6 +151,7 @@ func (t *tender) run(ctx context.Context) {
 			}
 			s.spares = append(s.spares, m.s)
 			total++
+		case <-again.C:
 		case now := <-tick.C:
 			for key, s := range shelves {
 				if now.Sub(s.last) > idleShelf {
@@ -160,6 +164,20 @@ func (t *tender) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// wait reports that making a spare should wait: every core has a call to answer,
+// and whoever comes next still finds a spare.
+func (t *tender) wait(shelves map[string]*shelf) bool {
+	if len(t.pool.running) < runtime.GOMAXPROCS(0) {
+		return false
+	}
+	for _, s := range shelves {
+		if len(s.spares) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // arrived counts a call.
