@@ -21,6 +21,6 @@ func main() {
 func root() *cli.Command {
 	return &cli.Command{
 		Name: "prairielambda", Short: "write and try course content",
-		Sub: []*cli.Command{devCommand(), invokeCommand()},
+		Sub: []*cli.Command{devCommand(), testCommand(), invokeCommand(), doctorCommand()},
 	}
 }

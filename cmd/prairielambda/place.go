@@ -76,10 +76,9 @@ func openPlace(courseDir string) (p *place, err error) {
 	return p, nil
 }
 
-func (p *place) store() string  { return "dir://" + filepath.Join(p.base, "store") }
-func (p *place) mount() string  { return filepath.Join(p.run, "courses") }
-func (p *place) cache() string  { return filepath.Join(p.run, "cache") }
-func (p *place) memory() string { return filepath.Join(p.base, "variants.db") }
+func (p *place) store() string { return "dir://" + filepath.Join(p.base, "store") }
+func (p *place) mount() string { return filepath.Join(p.run, "courses") }
+func (p *place) cache() string { return filepath.Join(p.run, "cache") }
 
 // close removes what is this process's own. The mount is gone by now; if it is
 // not, nothing below it is touched.

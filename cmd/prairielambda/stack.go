@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/chunkfs"
+	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/storage"
 	"github.com/prairielambda/prairielambda/syncer"
@@ -90,7 +91,11 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 func (s *stack) push(ctx context.Context) (version string, err error) {
 	for try := 0; ; try++ {
 		var r syncer.Report
-		r, err = s.syncer.Push(ctx, s.course, syncer.Dir(s.source, &s.stats))
+		put := s.syncer.Push
+		if s.damaged(ctx) {
+			put = s.syncer.Repush
+		}
+		r, err = put(ctx, s.course, syncer.Dir(s.source, &s.stats))
 		if err == nil {
 			return r.Version, s.publish(ctx, r.Version)
 		}
@@ -101,6 +106,17 @@ func (s *stack) push(ctx context.Context) (version string, err error) {
 		}
 		time.Sleep(20 * time.Millisecond) // an editor or git was in the middle of writing
 	}
+}
+
+// damaged reports whether the store has lost what its head names: a cache
+// directory is everybody's to clean up in.
+func (s *stack) damaged(ctx context.Context) bool {
+	v, err := s.syncer.Resolve(ctx, s.course, "current")
+	if err == nil {
+		_, err = s.syncer.Manifest(ctx, v.Manifest)
+	}
+	var corrupt *blob.CorruptError
+	return errors.As(err, &corrupt) || errors.Is(err, blob.ErrNotFound)
 }
 
 // publish copies a version out where there is no mount.

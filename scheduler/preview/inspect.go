@@ -124,15 +124,31 @@ func (w *waterfall) add(s *question.Step, at time.Duration) {
 	}
 	w.Bars = append(w.Bars, b)
 	x = at + s.Phases.Queue + s.Phases.Claim
+	var rest time.Duration
+	others := 0
 	for _, t := range s.Timings {
 		took := time.Duration(t.MS * float64(time.Millisecond))
+		if share(took) < small {
+			x, rest, others = x+took, rest+took, others+1
+			continue
+		}
 		w.Bars = append(w.Bars, bar{
 			Name: t.Name, Inner: true, X: share(x), Took: took,
 			Segments: []segment{{Kind: "inner", X: share(x), W: share(took), Took: took}},
 		})
 		x += took
 	}
+	if others > 0 {
+		name := strconv.Itoa(others) + " quick ones"
+		if others == 1 {
+			name = "a quick one"
+		}
+		w.Bars = append(w.Bars, bar{Name: name, Inner: true, Took: rest})
+	}
 }
+
+// small is the share of all time, in percent, below which a part has no row of its own.
+const small = 0.8
 
 // frames match where Python says that something happened, and our own words for a phase.
 var frames = regexp.MustCompile(`(?m)(?:File "(?:/course/)?([^"\n]+)", line (\d+)|\((?:/course/)?([^()\n]+), line (\d+)\))`)

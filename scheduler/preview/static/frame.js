@@ -30,6 +30,7 @@
     if (event.source !== parent || !event.data) return;
     if (event.data.type === "collect") tell({ type: "fields", fields: fields() });
     if (event.data.type === "fill") fill(event.data.fields);
+    if (event.data.type === "measure") grow();
   });
   addEventListener("submit", (event) => {
     if (event.target !== form()) return;
@@ -37,7 +38,7 @@
     tell({ type: "submit" });
   });
   addEventListener("securitypolicyviolation", (event) => tell({ type: "blocked", what: event.blockedURI }));
-  const grow = () => tell({ type: "height", height: Math.ceil(document.documentElement.getBoundingClientRect().height) + 1 });
+  const grow = () => tell({ type: "height", width: innerWidth, height: Math.ceil(document.documentElement.getBoundingClientRect().height) + 1 });
   addEventListener("load", grow);
   document.addEventListener("DOMContentLoaded", () => {
     if (form()) tell({ type: "ready" });

@@ -63,7 +63,11 @@ addEventListener("message", (event) => {
   const frame = frameOf(event.source);
   if (!frame || !event.data) return;
   const message = event.data;
-  if (message.type === "height") frame.style.height = Math.min(message.height, 20000) + "px";
+  if (message.type === "height") {
+    frame.style.height = Math.min(message.height, 20000) + "px";
+    // Measured before it knew its width: ask again.
+    if (frame.clientWidth && Math.abs(message.width - frame.clientWidth) > 1) setTimeout(() => frame.contentWindow?.postMessage({ type: "measure" }, "*"), 60);
+  }
   if (message.type === "fields" && waiting) { waiting(message.fields); waiting = null; }
   if (message.type === "submit") $("#answer .primary")?.click();
   if (message.type === "ready" && restore) { frame.contentWindow.postMessage({ type: "fill", fields: restore }, "*"); restore = null; }
@@ -102,6 +106,8 @@ const recall = () => {
     if (was) d.open = was === "1";
     d.addEventListener("toggle", remember);
   }
+  // A frame that was faster than this script has told its height to nobody.
+  for (const frame of $$("iframe.panel")) frame.contentWindow?.postMessage({ type: "measure" }, "*");
   const box = $("#search");
   if (box) {
     box.value = sessionStorage.getItem("search") || "";
@@ -156,8 +162,10 @@ const svg = (name, attributes, text) => {
   return e;
 };
 
+const took = (ms) => (ms < 1000 ? ms.toFixed(0) + " ms" : (ms / 1000).toFixed(1) + " s");
+
 const scatter = (caption, points, top, unit) => {
-  const width = 520, height = 150, left = 46, bottom = 20, last = Math.max(...points.map((p) => p.x), 1);
+  const width = 520, height = 150, left = 52, bottom = 20, last = Math.max(...points.map((p) => p.x), 1);
   const x = (v) => left + 8 + (v / last) * (width - left - 16), y = (v) => 10 + (1 - v / top) * (height - bottom - 16);
   const figure = document.createElement("figure");
   const title = document.createElement("figcaption");
@@ -186,13 +194,13 @@ const draw = (trials, total) => {
   p.setAttribute("role", "status");
   p.innerHTML = `<span class="badge ${failed.length ? "bad" : "good"}"></span> <span class="muted"></span>`;
   p.firstChild.textContent = failed.length ? `${failed.length} of ${trials.length} failed` : `${trials.length} of ${total} fine`;
-  p.lastChild.textContent = `median ${median.toFixed(0)} ms for a whole life of the question`;
+  p.lastChild.textContent = `median ${took(median)} for a whole life of the question`;
   const times = trials.map((t) => ({ x: t.seed, y: t.wall / 1e6, kind: t.failed ? "fail" : "ok", title: `seed ${t.seed}: ${(t.wall / 1e6).toFixed(1)} ms` }));
   const scores = [];
   for (const t of trials) for (const [kind, score] of Object.entries(t.scores || {})) {
     if (typeof score === "number") scores.push({ x: t.seed, y: Math.min(Math.max(score, 0), 1), kind: kind === "correct" ? (score >= 1 ? "ok" : "fail") : "fair", title: `seed ${t.seed}, ${kind}: ${Math.round(score * 100)} %` });
   }
-  box.replaceChildren(p, scatter("Time of each seed", times, Math.max(...sorted, 1), (v) => v.toFixed(0) + " ms"));
+  box.replaceChildren(p, scatter("Time of each seed", times, Math.max(...sorted, 1), took));
   if (scores.length) box.append(scatter("Scores: answers made to be right (green) and wrong (yellow)", scores, 1, (v) => Math.round(v * 100) + " %"));
   if (failed.length) {
     const list = document.createElement("ul");

@@ -1,0 +1,310 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/course"
+)
+
+// chromium is a browser with one tab on a dev's page.
+type chromium struct {
+	t    *testing.T
+	d    *dev
+	ctx  context.Context
+	mu   sync.Mutex // guards urls
+	urls []string   // of every request
+}
+
+func openChromium(t *testing.T, d *dev) *chromium {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		need(t, "chromium (Debian: chromium, chromium-driver)")
+	}
+	opts := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.WindowSize(1280, 1000),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("hide-scrollbars", true))
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	c := &chromium{t: t, d: d, ctx: ctx}
+	require.NoError(t, chromedp.Listen(ctx, func(ev any) {
+		if r, ok := ev.(*network.EventRequestWillBeSent); ok {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.urls = append(c.urls, r.Request.URL)
+		}
+	}))
+	call(c, network.Enable, network.EnableParams{})
+	return c
+}
+
+// do runs steps within a bound, which has nothing to do with how fast they should be.
+func (c *chromium) do(steps ...chromedp.Action[chromedp.Void]) {
+	c.t.Helper()
+	get(c, chromedp.Steps(steps...))
+}
+
+func get[T any](c *chromium, a chromedp.Action[T]) T {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.ctx, time.Minute)
+	defer cancel()
+	v, err := chromedp.Run(ctx, a)
+	require.NoError(c.t, err)
+	return v
+}
+
+func eval[T any](c *chromium, script string) T {
+	c.t.Helper()
+	return get(c, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
+}
+
+// wait polls a condition, also across navigations.
+func (c *chromium) wait(condition string) {
+	c.t.Helper()
+	require.Eventually(c.t, func() bool {
+		ok, err := chromedp.Run(c.ctx, chromedp.Evaluate[bool]("document.readyState === 'complete' && ("+condition+")"))
+		return err == nil && ok
+	}, time.Minute, 10*time.Millisecond, condition)
+}
+
+func call[P, R any](c *chromium, command cdp.Command[P, R], params P) {
+	c.t.Helper()
+	get(c, func(ctx context.Context, t *chromedp.Target) (R, error) { return cdp.Call(ctx, t, command, params) })
+}
+
+func (c *chromium) resize(width, height int64, mobile bool) {
+	c.t.Helper()
+	call(c, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: width, Height: height, DeviceScaleFactor: 1, Mobile: mobile,
+	})
+}
+
+func key(keys string, mods ...chromedp.Modifier) chromedp.Action[chromedp.Void] {
+	return chromedp.Steps(chromedp.KeyEvent(keys, chromedp.KeyModifiers(mods...)), chromedp.Sleep(30*time.Millisecond))
+}
+
+// open goes to a page and waits until every panel has told its height.
+func (c *chromium) open(path string) {
+	c.t.Helper()
+	c.do(chromedp.Navigate(c.d.URL + path))
+	c.settle()
+}
+
+const settled = `[...document.querySelectorAll("iframe.panel")].filter(f => f.checkVisibility()).every(f => f.style.height !== "")`
+
+func (c *chromium) settle() {
+	c.t.Helper()
+	c.do(chromedp.WaitReady(chromedp.CSS("main")))
+	c.wait(settled)
+	c.do(chromedp.Sleep(50 * time.Millisecond))
+}
+
+func (c *chromium) text(selector string) string {
+	c.t.Helper()
+	return get(c, chromedp.Text(chromedp.CSS(selector)))
+}
+
+// answer types answers into the question's fields by keyboard, and Enter.
+func (c *chromium) answer(values ...string) {
+	c.t.Helper()
+	old := eval[int](c, `document.querySelectorAll(".attempts a").length`)
+	c.do(chromedp.Focus(chromedp.CSS(".home")))
+	for _, v := range values {
+		c.do(key(kb.Tab), key("a", chromedp.ModifierCtrl), key(v))
+	}
+	c.do(key(kb.Enter))
+	c.wait(fmt.Sprintf(`document.querySelectorAll(".attempts a").length === %d`, old+1))
+	c.settle()
+}
+
+// checkRequests fails on any request that is not for our own server.
+func (c *chromium) checkRequests() {
+	c.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, u := range c.urls {
+		if !strings.HasPrefix(u, c.d.URL) && !strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "blob:") {
+			c.t.Errorf("the page asked for %s", u)
+		}
+	}
+	require.NotEmpty(c.t, c.urls)
+}
+
+// correct are the answers of a seed of the cubic, from its own generate.
+func (d *dev) correct(seed int) (derivative, slope string) {
+	d.t.Helper()
+	cmd := exec.Command("curl", "-s", d.URL+"/courses/sample/current/process/"+course.Cubic, "-d",
+		fmt.Sprintf(`{"method":"generate","data":{"variant_seed":%d}}`, seed))
+	out, err := cmd.Output()
+	require.NoError(d.t, err)
+	var data struct {
+		Answers struct {
+			Derivative string      `json:"derivative"`
+			Slope      json.Number `json:"slope"`
+		} `json:"correct_answers"`
+	}
+	require.NoError(d.t, json.Unmarshal(out, &data))
+	return data.Answers.Derivative, data.Answers.Slope.String()
+}
+
+func TestAQuestionFromListToScore(t *testing.T) {
+	d := startDev(t, sample(t))
+	c := openChromium(t, d)
+	c.open("/")
+	c.do(key("/"), key("cubic"))
+	require.Equal(t, 1, eval[int](c, `document.querySelectorAll(".group:not([hidden]) li:not([hidden])").length`), "the search leaves one question")
+	c.do(key(kb.Enter), chromedp.WaitVisible(chromedp.CSS("#question")))
+	c.settle()
+	require.Contains(t, c.text("h1"), "The derivative of a cubic")
+
+	derivative, slope := d.correct(1)
+	c.open("/question/" + course.Cubic + "?seed=1")
+	c.answer(derivative, "12345")
+	require.Contains(t, c.text("#score"), "66.7 %", "the derivative weighs two of three")
+	c.answer("no x at all", slope)
+	require.Contains(t, c.text("#score"), "Format errors")
+	c.answer(derivative, slope)
+	require.Contains(t, c.text("#score"), "100 %")
+	c.do(chromedp.Reload())
+	c.settle()
+	require.Contains(t, c.text("#score"), "100 %", "a reload keeps it")
+	require.Contains(t, c.text(".attempts"), "3")
+
+	c.do(chromedp.Click(chromedp.CSS("#seeds summary")), chromedp.Click(chromedp.CSS("#run-seeds button")))
+	c.wait(`document.documentElement.dataset.seeds === "100"`)
+	require.Contains(t, c.text("#plot"), "100 of 100 fine")
+
+	require.True(t, eval[bool](c, `document.querySelector("#question").contentDocument === null`), "a question's frame has no origin of ours")
+	c.checkRequests()
+}
+
+func TestAnEditIsSeen(t *testing.T) {
+	d := startDev(t, sample(t))
+	c := openChromium(t, d)
+	const q = "questions/physics/incline/question.html"
+	c.open("/question/physics/incline")
+	eval[int](c, `window.drawn = []; addEventListener("message", e => {
+		if (e.data && e.data.type === "ready") requestAnimationFrame(() => requestAnimationFrame(() => drawn.push(performance.timeOrigin + performance.now())));
+	}); 0`)
+	var took []time.Duration
+	old := "rests on a slope"
+	for i := range 7 {
+		text := fmt.Sprintf("rests on slope %d", i)
+		start := time.Now()
+		d.edit(q, old, text)
+		c.wait(fmt.Sprintf("drawn.length === %d", i+1))
+		at := eval[float64](c, "drawn.at(-1)")
+		took = append(took, time.UnixMicro(int64(at*1000)).Sub(start))
+		old = text
+	}
+	slices.Sort(took)
+	t.Logf("from save to pixels: p50 %v, min %v, max %v", took[3], took[0], took[6])
+
+	d.edit("questions/physics/incline/server.py", "def generate(data):", "def generate(data)")
+	c.do(chromedp.WaitVisible(chromedp.CSS("#issues")))
+	require.Contains(t, c.text("#issues"), "questions/physics/incline/server.py, line 7")
+	d.edit("questions/physics/incline/server.py", "def generate(data)", "def generate(data):")
+	c.do(chromedp.WaitNotPresent(chromedp.CSS("#issues")), chromedp.WaitVisible(chromedp.CSS("#question")))
+	c.checkRequests()
+}
+
+// axe returns the source of axe-core, from the npm registry.
+func axe(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	cmd := exec.Command("npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", dir, "axe-core@4.14.1")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		need(t, "npm with a registry for axe-core: "+string(out))
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "node_modules/axe-core/axe.min.js"))
+	require.NoError(t, err)
+	return string(b)
+}
+
+// looks are the ways in which a page is looked at.
+var looks = []struct {
+	name          string
+	scheme        string
+	width, height int64
+	mobile        bool
+}{
+	{"light", "light", 1280, 1000, false},
+	{"dark", "dark", 1280, 1000, false},
+	{"phone", "light", 390, 844, true},
+}
+
+// TestEveryViewInEveryLook checks accessibility and width, and leaves pictures in
+// the directory that SCREENSHOTS names.
+func TestEveryViewInEveryLook(t *testing.T) {
+	d := startDev(t, sample(t))
+	c := openChromium(t, d)
+	source := axe(t)
+	derivative, _ := d.correct(1)
+	c.open("/question/" + course.Cubic + "?seed=1")
+	c.answer(derivative, "12345")
+	views := []struct{ name, path, prepare, ready string }{
+		{"list", "/", "", ""},
+		{"question", "/question/" + course.Cubic + "?seed=1", `document.querySelector("#reveal").open = true`, settled},
+		{"issue", "/question/broken/chained", "", ""},
+		{"data", "/question/statistics/histogram?seed=3", `document.querySelector("#data").open = true`, ""},
+		{
+			"seeds", "/question/algebra/quadratic-roots?seed=3",
+			`document.querySelector("#times").open = false; document.querySelector("#seeds").open = true; document.querySelector("#run-seeds button").value = 24; document.querySelector("#run-seeds button").click()`,
+			`document.documentElement.dataset.seeds === "24"`,
+		},
+	}
+	for _, look := range looks {
+		call(c, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}}})
+		c.resize(look.width, look.height, look.mobile)
+		for _, v := range views {
+			t.Run(v.name+"-"+look.name, func(t *testing.T) {
+				c.t = t
+				c.open(v.path)
+				if v.prepare != "" {
+					eval[bool](c, v.prepare+"; true")
+				}
+				if v.ready != "" {
+					c.wait(v.ready)
+				}
+				// Frames outside the window are not painted: make the window as high as the page.
+				high := max(eval[int64](c, `Math.ceil(document.documentElement.scrollHeight)`), look.height)
+				c.resize(look.width, high, look.mobile)
+				defer c.resize(look.width, look.height, look.mobile)
+				c.settle()
+				c.do(chromedp.Sleep(250 * time.Millisecond))
+				picture := get(c, chromedp.FullScreenshot(100))
+				if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+					require.NoError(t, os.MkdirAll(dir, 0o755))
+					require.NoError(t, os.WriteFile(filepath.Join(dir, v.name+"-"+look.name+".png"), picture, 0o644))
+				}
+				require.Greater(t, len(picture), 5000)
+				require.LessOrEqual(t, eval[int](c, `document.documentElement.scrollWidth`), int(look.width), "the page fits its window")
+				eval[bool](c, source+"; true")
+				require.Empty(t, eval[string](c, `axe.run({iframes: false}).then(r => r.violations.filter(v => v.impact === "serious" || v.impact === "critical")
+					.map(v => v.id + ": " + v.nodes.map(n => n.html.slice(0, 120) + " " + (n.any[0] ? n.any[0].message : "")).slice(0, 3).join(" | ")).join("\n"))`),
+					"accessibility")
+			})
+		}
+	}
+	c.t = t
+	c.checkRequests()
+}
