@@ -20,6 +20,10 @@ type Spec struct {
 	Limits jobs.Limits // every field set: see jobs.Limits
 	Mounts []Mount
 	Hello  json.RawMessage // handed to the zygote's program in the child, before it is ready
+
+	// For Exec only.
+	Scratch *Scratch // shown at /work, writable; nil for none
+	Stdin   []byte
 }
 
 // Box is one sandbox in its life: made, perhaps mounted late, asked a few times,

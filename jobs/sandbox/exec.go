@@ -20,7 +20,7 @@ type Command struct {
 }
 
 // Exec starts a program in a fresh sandbox, with the same walls as a zygote's
-// child. Its standard input is empty. Wait collects its output and its end.
+// child. Wait collects its output and its end.
 func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 	b, ends, err := h.newBox(ctx, spec.Limits)
 	if err != nil {
@@ -34,10 +34,27 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 		b.Close()
 		return nil, err
 	}
-	defer closeAll(mounts)
+	defer func() { closeAll(mounts) }()
+	if spec.Scratch != nil {
+		work, err := spec.Scratch.clone()
+		if err != nil {
+			b.Close()
+			return nil, err
+		}
+		mounts = append(mounts, work)
+	}
+	stdin, err := sealedFile(spec.Stdin)
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	defer stdin.Close()
 	s := &seal{
 		walls: h.walls, UID: b.slot.uid, Files: spec.Limits.Files, Rlimits: h.rlimits(spec.Limits, false), Targets: targets,
-		Net: !h.walls.Userns,
+		Net: !h.walls.Userns, Work: spec.Scratch != nil,
+	}
+	if s.Work {
+		s.Landlock = s.Landlock.with(workDir)
 	}
 	var pidfd int
 	attr := &syscall.SysProcAttr{
@@ -62,7 +79,7 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 		}
 	}
 	cmd, err := h.startStage(stageConfig{Root: c.Root, Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, attr,
-		[3]*os.File{nil, ends.stdout, ends.stderr}, append(files, mounts...))
+		[3]*os.File{stdin, ends.stdout, ends.stderr}, append(files, mounts...))
 	if err != nil {
 		b.Close()
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -128,4 +129,31 @@ c, _ = s.accept(); c.sendall(b"inside"); c.close()`},
 		return err == nil
 	}, 2*time.Second, 5*time.Millisecond)
 	require.Equal(t, "inside", string(got))
+}
+
+// What one sandbox leaves in a scratch the next finds, and the host never sees.
+func TestExecSharesAScratch(t *testing.T) {
+	h := newHost(t, 2)
+	s, err := h.NewScratch(1<<20, map[string][]byte{"given": []byte("g")})
+	require.NoError(t, err)
+	root := HostRoot()
+	root.Dirs = append(root.Dirs, "/work")
+	step := func(script string) string {
+		b, err := h.Exec(context.Background(), Spec{Limits: testLimits, Scratch: s, Stdin: []byte("typed\n")}, Command{
+			Root: root, Argv: []string{"/bin/sh", "-c", script}, Env: []string{"PATH=/usr/bin:/bin"}, Dir: "/work",
+		})
+		require.NoError(t, err)
+		defer b.Close()
+		turn := b.Wait(context.Background(), testLimits.Wall)
+		return string(turn.Stdout) + string(turn.Stderr)
+	}
+	require.Equal(t, "gtyped\n", step("cat given; cat; echo made > built; chmod 6755 built; echo x > /proc/self/fd/0")[:7])
+	require.Contains(t, step("ls; dd if=/dev/zero of=big bs=1M count=4"), "No space left")
+	require.Contains(t, step("cat built"), "made")
+	seen, err := os.ReadDir(h.dir + "/root")
+	require.NoError(t, err)
+	require.Empty(t, seen)
+	require.NoError(t, s.Close())
+	_, err = h.NewScratch(1<<20, map[string][]byte{"../x": nil})
+	require.ErrorContains(t, err, "plain name")
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -35,8 +36,11 @@ type Host struct {
 	free    chan *slot
 	spawner *thread // forks everything: parent-death signals follow this thread
 	mounter *thread // enters sandboxes' mount namespaces
-	ownNS   *os.File
-	ownRoot *os.File
+	scratch *thread // has mounts of its own, for Scratch
+
+	scratches atomic.Int64 // made so far; they are named by it
+	ownNS     *os.File
+	ownRoot   *os.File
 
 	forking sync.RWMutex // held while a child exists whose pid nobody knows
 
@@ -147,7 +151,10 @@ func (h *Host) openThreads() (err error) {
 	if h.spawner, err = newThread(func() error { return nil }); err != nil {
 		return err
 	}
-	h.mounter, err = newThread(func() error { return unix.Unshare(unix.CLONE_FS) })
+	if h.mounter, err = newThread(func() error { return unix.Unshare(unix.CLONE_FS) }); err != nil {
+		return err
+	}
+	h.scratch, err = newThread(h.ownMounts)
 	return err
 }
 
@@ -215,7 +222,7 @@ func (h *Host) release(s *slot) { h.free <- s }
 
 // Close ends what the Host prepared. The caller has closed every Box and Zygote.
 func (h *Host) Close() {
-	for _, t := range []*thread{h.spawner, h.mounter} {
+	for _, t := range []*thread{h.spawner, h.mounter, h.scratch} {
 		if t != nil {
 			t.close()
 		}

@@ -44,6 +44,14 @@ func landlockABI() int {
 	return int(abi)
 }
 
+// with lets the sandbox write below path as it does below /tmp.
+func (p landlockPolicy) with(path string) landlockPolicy {
+	if p.ABI > 0 {
+		p.Rules = append([]landlockRule{{path, p.Rules[0].Access}}, p.Rules...)
+	}
+	return p
+}
+
 func newLandlockPolicy(abi int) landlockPolicy {
 	if abi == 0 {
 		return landlockPolicy{}

@@ -33,16 +33,21 @@ type seal struct {
 	Targets []string `json:"targets"` // where the course's mounts go, below /course
 	Attach  int      `json:"attach"`  // how many cgroup.procs descriptors there are
 	Net     bool     `json:"net"`     // enter the network namespace behind firstFD
+	Work    bool     `json:"work"`    // a Scratch comes after the mounts
 }
 
 // The descriptors of a sandbox: a zygote receives them in this order with a
 // message, a stage inherits them from firstFD on.
 //
-//	net, attach..., mount...
+//	net, attach..., mount..., [scratch]
 const firstFD = 4
 
-// courseDir is where every sandbox sees its course.
-const courseDir = "/course"
+// courseDir is where every sandbox sees its course, workDir where a program sees
+// its Scratch.
+const (
+	courseDir = "/course"
+	workDir   = "/work"
+)
 
 // apply seals the calling process for good. It runs on one locked thread that
 // will exec; every step that fails ends it.
@@ -99,6 +104,12 @@ func (s *seal) mount() error {
 	for _, dir := range []string{"/tmp", "/dev/shm"} {
 		if err := unix.Mount("tmpfs", dir, "tmpfs", flags, own); err != nil {
 			return fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	if s.Work {
+		err := unix.MoveMount(firstFD+1+s.Attach+len(s.Targets), "", unix.AT_FDCWD, workDir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+		if err != nil {
+			return fmt.Errorf("%s: %w", workDir, err)
 		}
 	}
 	if len(s.Targets) == 1 && s.Targets[0] == "." { // read-only since it was detached
