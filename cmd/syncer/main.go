@@ -10,7 +10,7 @@ func root() *cli.Command {
 		Name:  "syncer",
 		Short: "put versions of courses into a store and look after them there",
 		Sub: []*cli.Command{
-			push(), status(), list(), diff(), verify(), pull(), gc(), rollback(), keep(), remove(),
+			push(), status(), list(), diff(), verify(), pull(), gc(), rollback(), keep(), remove(), serve(),
 		},
 	}
 }

@@ -75,7 +75,7 @@ func (r *Repo) Commit(rev string) (Commit, error) {
 		return err
 	})
 	if errors.Is(err, ErrMissing) {
-		return Commit{}, fmt.Errorf("revision %q names no commit", rev)
+		return Commit{}, fmt.Errorf("revision %q %w", rev, ErrNoRevision)
 	}
 	return c, err
 }

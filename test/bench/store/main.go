@@ -1,0 +1,244 @@
+// Command store compares pushes of the syncer with `restic backup` and `casync
+// make` on generated courses, and prints a table of ratios.
+//
+// All sides write to the same disk and end with the same `sync -f` of their
+// store, inside the measured time: restic syncs each file that it writes, casync
+// none, ours syncs before each record. Runs are interleaved; each cell is a
+// median. restic and casync read the working tree, the syncer the commit.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	large := flag.Bool("large", false, "also 100,000 files, and one file of 4 GiB")
+	runs := flag.Int("runs", 5, "changed pushes per cell; full pushes run three times at most")
+	dir := flag.String("dir", "", "scratch `directory` on the disk to measure")
+	flag.Parse()
+	if err := run(ctx, *dir, *runs, *large); err != nil {
+		fmt.Fprintln(os.Stderr, "bench/store:", err)
+		os.Exit(1)
+	}
+}
+
+// private mounts an ext4 filesystem of its own in dir, so that neither other
+// programs' dirty pages nor the inodes they deleted a moment ago (which ext4 walks
+// around for a minute) are measured. Without the right to mount it says so and
+// goes on in dir itself.
+func private(dir string) (disk string, unmount func(), err error) {
+	disk = filepath.Join(dir, "disk")
+	image := disk + ".img"
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		return "", nil, err
+	}
+	script := `truncate -s 24G "$1" && mkfs.ext4 -q -E lazy_itable_init=1,nodiscard "$1" && mount -o loop,noatime "$1" "$2"`
+	if out, err := exec.Command("sh", "-c", script, "sh", image, disk).CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "no filesystem of our own, measuring on a shared one: %s\n", out)
+		return disk, func() {}, nil
+	}
+	return disk, func() { exec.Command("umount", disk).Run() }, nil
+}
+
+// tool is one side of the comparison. Each run gets a store of its own.
+type tool struct {
+	name string
+	init func(b *bench, store string) error
+	push func(b *bench, store string) []string // the command
+}
+
+var tools = []tool{
+	{"syncer", nil, func(b *bench, store string) []string {
+		return []string{b.syncer, "push", "--quiet", "--store", "dir://" + store, "course", b.repo}
+	}},
+	{"restic", func(b *bench, store string) error {
+		_, err := b.exec("restic", "init", "-q", "--repo", store)
+		return err
+	}, func(b *bench, store string) []string {
+		return []string{"restic", "backup", "-q", "--repo", store, "--exclude", ".git", b.repo}
+	}},
+	{"casync", nil, func(b *bench, store string) []string {
+		return []string{"casync", "make", "--without=all", "--with=symlinks", "--with=permissions", "--store=" + store + "/chunks", store + "/index.caidx", b.tree}
+	}},
+}
+
+type bench struct {
+	ctx                context.Context
+	dir, syncer        string
+	repo, tree         string // the repository, and its working tree without .git
+	out                *tabwriter.Writer
+	peakKiB            int64
+	changes, stores, n int
+}
+
+func run(ctx context.Context, dir string, runs int, large bool) error {
+	for _, t := range []string{"git", "restic", "casync"} {
+		if _, err := exec.LookPath(t); err != nil {
+			return fmt.Errorf("%s is missing: apt-get install git restic casync", t)
+		}
+	}
+	dir, err := os.MkdirTemp(dir, "bench-store-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	disk, unmount, err := private(dir)
+	if err != nil {
+		return err
+	}
+	defer unmount()
+	dir = disk
+	b := &bench{ctx: ctx, dir: dir, syncer: filepath.Join(dir, "syncer"), out: tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)}
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.syncer, "github.com/prairielambda/prairielambda/cmd/syncer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the syncer: %w: %s", err, out)
+	}
+	fmt.Fprintln(b.out, "what\tsyncer\trestic\tcasync\tvs the faster peer\tpeak memory")
+	sizes := []int{1000, 2600, 10_000}
+	if large {
+		sizes = append(sizes, 100_000)
+	}
+	first := map[int]time.Duration{}
+	for _, n := range sizes {
+		took, err := b.size(n, runs)
+		if err != nil {
+			return err
+		}
+		first[n] = took
+	}
+	for _, n := range sizes[1:] {
+		fmt.Fprintf(b.out, "one change: %d files against 1000\t%.1fx\t\t\t\t\n", n, float64(first[n])/float64(first[1000]))
+	}
+	if large {
+		if err := b.file4G(); err != nil {
+			return err
+		}
+	}
+	return b.out.Flush()
+}
+
+// size measures one repository: full pushes, changed pushes, pushes of nothing.
+func (b *bench) size(n, runs int) (time.Duration, error) {
+	if err := b.generate(n); err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(b.repo)
+	full := min(runs, 3)
+	if n > 50_000 {
+		full = 1
+	}
+	if _, err := b.row(fmt.Sprintf("full push, %d files", n), full, b.fresh, nil); err != nil {
+		return 0, err
+	}
+	stores := map[string]string{}
+	keep := func(t tool) (string, error) {
+		if s, ok := stores[t.name]; ok {
+			return s, nil
+		}
+		s, err := b.fresh(t)
+		if err == nil {
+			_, _, err = b.timed(t, s)
+		}
+		stores[t.name] = s
+		return s, err
+	}
+	took, err := b.row(fmt.Sprintf("one changed question of %d files", n), runs, keep, b.change)
+	if err != nil {
+		return 0, err
+	}
+	_, err = b.row(fmt.Sprintf("nothing changed, %d files", n), runs, keep, nil)
+	return took, err
+}
+
+// row measures all tools, in turn, runs times.
+func (b *bench) row(name string, runs int, store func(tool) (string, error), before func() error) (time.Duration, error) {
+	took := make([][]time.Duration, len(tools))
+	var peak int64
+	for _, t := range tools {
+		if _, err := store(t); err != nil { // make what is kept
+			return 0, err
+		}
+	}
+	for range runs {
+		if before != nil {
+			if err := before(); err != nil {
+				return 0, err
+			}
+		}
+		for i, t := range tools {
+			s, err := store(t)
+			if err != nil {
+				return 0, err
+			}
+			if err := exec.CommandContext(b.ctx, "sync", "-f", b.dir).Run(); err != nil {
+				return 0, err
+			}
+			d, kib, err := b.timed(t, s)
+			if err != nil {
+				return 0, err
+			}
+			took[i] = append(took[i], d)
+			if i == 0 {
+				peak = max(peak, kib)
+			}
+		}
+	}
+	m := make([]time.Duration, len(tools))
+	for i := range took {
+		slices.Sort(took[i])
+		m[i] = took[i][len(took[i])/2]
+	}
+	fmt.Fprintf(b.out, "%s\t%v\t%v\t%v\t%.1fx\t%d MiB\n", name, round(m[0]), round(m[1]), round(m[2]),
+		float64(min(m[1], m[2]))/float64(m[0]), peak>>10)
+	b.out.Flush()
+	return m[0], nil
+}
+
+func round(d time.Duration) time.Duration { return d.Round(d/200 + time.Microsecond) }
+
+// fresh makes an empty store.
+func (b *bench) fresh(t tool) (string, error) {
+	b.stores++
+	s := filepath.Join(b.dir, fmt.Sprintf("store-%d-%s", b.stores, t.name))
+	if t.init != nil {
+		return s, t.init(b, s)
+	}
+	return s, os.MkdirAll(s, 0o755)
+}
+
+// timed runs a push and the sync that makes it durable.
+func (b *bench) timed(t tool, store string) (time.Duration, int64, error) {
+	start := time.Now()
+	kib, err := b.exec(t.push(b, store)...)
+	if err == nil {
+		err = exec.CommandContext(b.ctx, "sync", "-f", store).Run()
+	}
+	return time.Since(start), kib, err
+}
+
+// exec runs a command and returns its peak memory.
+func (b *bench) exec(args ...string) (int64, error) {
+	cmd := exec.CommandContext(b.ctx, args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD=bench", "RESTIC_CACHE_DIR="+filepath.Join(b.dir, "restic-cache"), "GIT_CONFIG_GLOBAL=/dev/null")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("%s: %s", strings.Join(args, " "), out), err)
+	}
+	ru, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return ru.Maxrss, nil
+}
