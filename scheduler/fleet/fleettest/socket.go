@@ -20,6 +20,7 @@ func (w *Worker) socket(rw http.ResponseWriter, r *http.Request, st State) {
 		return
 	}
 	defer c.CloseNow()
+	c.SetReadLimit(64 << 20)
 	w.Sessions.Add(1)
 	defer w.Sessions.Add(-1)
 	for seen := 1; ; seen++ {
