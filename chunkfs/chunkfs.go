@@ -119,19 +119,24 @@ func (f *FS) Close() {
 	f.wg.Wait()
 }
 
-// once runs load for all callers of the same key, on a context that none of them can end.
+// once runs load for all callers of the same key, on a context that none of them
+// can end. A caller that is being killed is let go.
 func once[T any](ctx context.Context, f *FS, key string, load func(context.Context) (T, error)) (T, error) {
 	ch := f.loads.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(f.ctx, 6*f.cfg.Deadline)
+		ctx, cancel := context.WithTimeout(f.ctx, f.cfg.Deadline) // so that a store that hung is soon asked anew
 		defer cancel()
 		return load(ctx)
 	})
+	killed, stop := dying(ctx)
+	defer stop()
+	var zero T
 	select {
 	case r := <-ch:
 		v, _ := r.Val.(T)
 		return v, r.Err
 	case <-ctx.Done():
-		var zero T
 		return zero, context.Cause(ctx)
+	case <-killed:
+		return zero, errKilled
 	}
 }

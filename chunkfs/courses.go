@@ -3,6 +3,7 @@ package chunkfs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -124,11 +125,13 @@ func (f *FS) list(ctx context.Context, id uint64, offset uint64) (listing, error
 	if ok && (offset > 0 || time.Since(l.at) < f.cfg.HeadTTL) {
 		return l, nil
 	}
-	entries, err := f.listFresh(ctx, id)
-	if err != nil {
-		return listing{}, err
-	}
-	return f.listings.put(id, entries), nil
+	return once(ctx, f, fmt.Sprintf("list %d", id), func(ctx context.Context) (listing, error) {
+		entries, err := f.listFresh(ctx, id)
+		if err != nil {
+			return listing{}, err
+		}
+		return f.listings.put(id, entries), nil
+	})
 }
 
 // listedAt is the mtime of a directory that changes. One that was never listed

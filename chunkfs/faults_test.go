@@ -167,6 +167,40 @@ func TestStalledReadersHoldUpNobody(t *testing.T) {
 	eventually(t, "recovery", func() bool { _, err := os.ReadFile(root + "/d7/cold"); return err == nil })
 }
 
+// The kernel lets nobody leave who waits for a path; so we must.
+func TestAKilledCallerIsLetGo(t *testing.T) {
+	r := newRig(t)
+	r.conf.Deadline = 20 * time.Second
+	push(t, r.store, "XC101", sample(t))
+	r.start()
+	require.Equal(t, []string{"XC101"}, list(t, r.mnt))
+	r.fault("hang")
+	for _, args := range [][]string{
+		{"cat", r.mnt + "/OTHER/x"},
+		{"ls", r.mnt + "/XC101/" + strings.Repeat("1", 40)},
+		{"ls", r.mnt + "/XC101"},
+	} {
+		before := r.status().Requests
+		cmd := exec.Command(args[0], args[1:]...)
+		require.NoError(t, cmd.Start())
+		eventually(t, "it waits", func() bool {
+			now := r.status().Requests // which itself looks up twice
+			return now["lookup"] > before["lookup"]+2 || now["readdirplus"] > before["readdirplus"]
+		})
+		require.NoError(t, cmd.Process.Signal(syscall.SIGCHLD)) // ignored by it, and not a reason to leave
+		time.Sleep(100 * time.Millisecond)
+		require.NoError(t, cmd.Process.Kill())
+		died := make(chan error, 1)
+		go func() { died <- cmd.Wait() }()
+		select {
+		case <-died:
+		case <-time.After(r.conf.Deadline / 2):
+			t.Errorf("%v still waits for the store", args)
+			<-died
+		}
+	}
+}
+
 // Any byte of any file of the cache flipped while the mount runs: never served, and healed.
 func TestFlippedCacheBytesAreHealed(t *testing.T) {
 	r := newRig(t)

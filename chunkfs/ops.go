@@ -10,17 +10,17 @@ import (
 )
 
 // The methods below are the whole of what a kernel asks a read-only, no-open
-// filesystem. None looks at its cancel channel: it closes whenever the reader gets any
-// signal, such as the SIGURG with which the Go runtime preempts itself, and a
-// reader that is told EINTR for a regular file may not know what to do.
+// filesystem. A closed cancel channel alone ends none of them: it closes whenever the
+// reader gets any signal, such as the SIGURG with which the Go runtime preempts
+// itself, and a reader that is told EINTR for a file may not know what to do. See caller.
 
 var _ fuse.RawFileSystem = (*FS)(nil)
 
 // String names the filesystem in /proc/mounts.
 func (f *FS) String() string { return "chunkfs" }
 
-func (f *FS) request() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(f.ctx, f.cfg.Deadline)
+func (f *FS) request(cancel <-chan struct{}, h *fuse.InHeader) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(withCaller(f.ctx, caller{cancel, h.Pid}), f.cfg.Deadline)
 }
 
 // errno is the one place where errors become what a reader sees. Only a store's
@@ -31,6 +31,8 @@ func (f *FS) errno(op string, err error) fuse.Status {
 		return fuse.OK
 	case errors.Is(err, head.ErrNotFound):
 		return fuse.ENOENT
+	case errors.Is(err, errKilled):
+		return fuse.EINTR
 	}
 	f.ops.failed.Add(1)
 	f.cfg.Log.Warn().Err(err).Str("op", op).Msg("answered EIO")
@@ -48,8 +50,8 @@ func (f *FS) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status {
 func (f *FS) Forget(id, _ uint64) { f.status.forget(id) }
 
 // Lookup finds name in a directory.
-func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
-	ctx, cancel := f.request()
+func (f *FS) Lookup(c <-chan struct{}, h *fuse.InHeader, name string, out *fuse.EntryOut) fuse.Status {
+	ctx, cancel := f.request(c, h)
 	defer cancel()
 	switch {
 	case h.NodeId == rootNode:
@@ -83,8 +85,8 @@ func (f *FS) Lookup(_ <-chan struct{}, h *fuse.InHeader, name string, out *fuse.
 }
 
 // GetAttr answers for any id that the kernel still knows.
-func (f *FS) GetAttr(_ <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
-	ctx, cancel := f.request()
+func (f *FS) GetAttr(c <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) fuse.Status {
+	ctx, cancel := f.request(c, &in.InHeader)
 	defer cancel()
 	id := in.NodeId
 	switch {
@@ -146,8 +148,8 @@ func (f *FS) resolve(ctx context.Context, id uint64) (*version, int, error) {
 
 // Readlink answers for a course's symlinks and for `current`. The kernel keeps
 // the answer: neither changes for a given node.
-func (f *FS) Readlink(_ <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
-	ctx, cancel := f.request()
+func (f *FS) Readlink(c <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.Status) {
+	ctx, cancel := f.request(c, h)
 	defer cancel()
 	if slot, entry := splitPlace(h.NodeId); h.NodeId&tagMask == tagPlace && entry == linkEntry {
 		if sl, ok := f.state.slot(slot); ok {

@@ -10,11 +10,11 @@ import (
 )
 
 // Read fills buf from a file's offset; fewer bytes come back only at its end.
-func (f *FS) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+func (f *FS) Read(c <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
 	if in.NodeId&tagMask == tagStatus {
 		return f.readStatus(in)
 	}
-	ctx, cancel := f.request()
+	ctx, cancel := f.request(c, &in.InHeader)
 	defer cancel()
 	v, i, err := f.resolve(ctx, in.NodeId)
 	if err != nil {

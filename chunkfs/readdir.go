@@ -11,17 +11,17 @@ import (
 // Inside a version they mean the same for ever, so seeking back is exact.
 
 // ReadDir lists names and types only.
-func (f *FS) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return f.readDir(in, out, false)
+func (f *FS) ReadDir(c <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.readDir(c, in, out, false)
 }
 
 // ReadDirPlus lists with attributes, so that a walk costs one request a directory.
-func (f *FS) ReadDirPlus(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
-	return f.readDir(in, out, true)
+func (f *FS) ReadDirPlus(c <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
+	return f.readDir(c, in, out, true)
 }
 
-func (f *FS) readDir(in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.Status {
-	ctx, cancel := f.request()
+func (f *FS) readDir(c <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList, plus bool) fuse.Status {
+	ctx, cancel := f.request(c, &in.InHeader)
 	defer cancel()
 	id := in.NodeId
 	slot, dir := splitPlace(id)
