@@ -19,6 +19,7 @@ import (
 type serveFlags struct {
 	listen         string
 	workers, hosts cli.Strings
+	nomad          nomadFlags
 	origins        cli.Strings
 	ticketKey      string
 	tokens         string
@@ -55,6 +56,7 @@ addresses are accepted. The tokens file is read again whenever it changes.`,
 func (f *serveFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:7300", "address to listen on")
 	fs.Var(&f.workers, "worker", "base URL of a worker; may be given several times")
+	f.nomad.register(fs)
 	fs.Var(&f.hosts, "host", "host name that requests may carry, besides addresses and localhost; may be given several times")
 	fs.Var(&f.origins, "origin", "origin of pages that may call, as https://example.org; may be given several times")
 	fs.StringVar(&f.tokens, "tokens", "", "file that says who may call; see scheduler token")
@@ -69,8 +71,12 @@ func (f *serveFlags) register(fs *flag.FlagSet) {
 }
 
 func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
-	if len(f.workers) == 0 {
-		return cli.Usagef("no worker: give --worker http://ADDR")
+	source, err := f.nomad.source(env.Log)
+	if err != nil {
+		return err
+	}
+	if len(f.workers) == 0 && source == nil {
+		return cli.Usagef("no worker: give --worker http://ADDR or --nomad http://ADDR")
 	}
 	if f.tokens == "" && !isLoopback(f.listen) {
 		return cli.Usagef("--listen %s is not a loopback address, and without --tokens everybody who reaches it may call", f.listen)
@@ -79,7 +85,7 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 		f.workers[i] = strings.TrimSuffix(w, "/")
 	}
 	cfg := scheduler.Config{
-		Workers: f.workers, Hosts: f.hosts, Origins: f.origins,
+		Workers: f.workers, Source: source, Hosts: f.hosts, Origins: f.origins,
 		MaxBody: int64(f.maxBody), Deadline: time.Duration(f.deadline), Log: env.Log,
 		CacheDir: f.cache, CacheBytes: int64(f.cacheSize),
 	}
