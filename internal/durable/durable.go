@@ -2,8 +2,9 @@
 // the new one, never a mixture and never an empty file.
 //
 // WriteFile does: openat(O_CREAT|O_EXCL) of a hidden temporary name in the same
-// directory, write, fsync, rename, fsync of the directory. Create does the same
-// with link(2) in place of rename, so that exactly one of several creators wins.
+// directory, write, fsync, rename, fsync of the directory. CreateUnsynced uses
+// link(2) in place of rename, so that exactly one of several creators wins, and
+// leaves the directory to a later Sync.
 // After a nil error the content survives a power cut. A crash in between leaves
 // at most a file whose name begins with TempPrefix; Sweep removes those.
 package durable
@@ -16,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,40 +28,58 @@ const TempPrefix = ".tmp-"
 
 // WriteFile replaces path with data, or creates it.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	return place(path, data, perm, os.Rename)
-}
-
-// Create makes path with data; an existing path is left alone and gives fs.ErrExist.
-func Create(path string, data []byte, perm fs.FileMode) error {
-	return place(path, data, perm, func(tmp, path string) error {
-		err := os.Link(tmp, path)
-		return errors.Join(err, os.Remove(tmp))
-	})
-}
-
-func place(path string, data []byte, perm fs.FileMode, move func(tmp, path string) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := Temp(dir, data, perm, true)
 	if err != nil {
 		return err
 	}
-	if err := move(tmp, path); err != nil {
+	if err := os.Rename(tmp, path); err != nil {
 		os.Remove(tmp)
 		return err
 	}
-	return SyncDir(dir)
+	return Sync(dir)
 }
 
-// Temp writes data to a new temporary file in dir and returns its path; with
-// sync it is fsynced. On an error nothing is left behind.
-func Temp(dir string, data []byte, perm fs.FileMode, sync bool) (string, error) {
+// WriteFileAfter is WriteFile of a file that refers to names in the directory
+// earlier: those are durable before path has its new content. It costs no more
+// than WriteFile, because the filesystem commits both at once.
+func WriteFileAfter(earlier, path string, data []byte, perm fs.FileMode) error {
+	dir := filepath.Dir(path)
+	tmp, err := Temp(dir, data, perm, false)
+	if err != nil {
+		return err
+	}
+	if err = Sync(tmp, earlier); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return Sync(dir)
+}
+
+// CreateUnsynced makes path with data; an existing path is left alone and gives
+// fs.ErrExist. The name is durable only after a later Sync of its directory, the
+// content before the name appears.
+func CreateUnsynced(path string, data []byte, perm fs.FileMode) error {
+	tmp, err := Temp(filepath.Dir(path), data, perm, true)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Link(tmp, path), os.Remove(tmp))
+}
+
+// Temp writes data to a new temporary file in dir and returns its path; durable
+// says whether it is fsynced. On an error nothing is left behind.
+func Temp(dir string, data []byte, perm fs.FileMode, durable bool) (string, error) {
 	path := filepath.Join(dir, fmt.Sprintf("%s%016x", TempPrefix, rand.Uint64()))
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
 		return "", err
 	}
 	_, err = f.Write(data)
-	if err == nil && sync {
+	if err == nil && durable {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -69,17 +89,23 @@ func Temp(dir string, data []byte, perm fs.FileMode, sync bool) (string, error) 
 	return path, nil
 }
 
-// SyncFile makes path's content durable, and for a directory its names.
-func SyncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
+// Sync makes the content of files, and the names in directories, durable: all at
+// once, so that the filesystem can commit them together.
+func Sync(paths ...string) error {
+	errs := make([]error, len(paths))
+	var wg sync.WaitGroup
+	for i, path := range paths {
+		wg.Go(func() {
+			f, err := os.Open(path)
+			if err == nil {
+				err = errors.Join(f.Sync(), f.Close())
+			}
+			errs[i] = err
+		})
 	}
-	return errors.Join(f.Sync(), f.Close())
+	wg.Wait()
+	return errors.Join(errs...)
 }
-
-// SyncDir makes the names in dir durable.
-func SyncDir(dir string) error { return SyncFile(dir) }
 
 // SyncFS makes everything on the filesystem that holds path durable.
 func SyncFS(path string) error {

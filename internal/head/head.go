@@ -63,7 +63,8 @@ type Token string
 
 // Store keeps heads and version records. Safe for concurrent use, also by
 // several processes. Every error but ErrNotFound, ErrConflict and *CorruptError
-// means that the store could not be asked. What a nil error reports is durable.
+// means that the store could not be asked. What a nil error reports is durable;
+// a version record that was put is so at the latest before the course's head moves.
 type Store interface {
 	// Get reads a course's head. ErrNotFound when it has none.
 	Get(ctx context.Context, course string) (Head, Token, error)

@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -232,7 +233,7 @@ func (s *Store) Sync(ctx context.Context) error {
 	if overrun {
 		err = durable.SyncFS(s.root)
 	} else {
-		err = s.syncEach(dirty)
+		err = s.syncFiles(dirty)
 	}
 	if err != nil {
 		s.mu.Lock()
@@ -242,23 +243,18 @@ func (s *Store) Sync(ctx context.Context) error {
 	return err
 }
 
-func (s *Store) syncEach(files []string) error {
+// syncFiles makes files and their names durable, all at once.
+func (s *Store) syncFiles(files []string) error {
 	if len(files) == 0 {
 		return nil
 	}
-	dirs := map[string]bool{s.root: true}
+	paths := append([]string{s.root}, files...)
 	for _, f := range files {
-		dirs[filepath.Dir(f)] = true
-		if err := durable.SyncFile(f); err != nil {
-			return err
+		if dir := filepath.Dir(f); !slices.Contains(paths, dir) {
+			paths = append(paths, dir)
 		}
 	}
-	for d := range dirs {
-		if err := durable.SyncDir(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return durable.Sync(paths...)
 }
 
 // locked runs fn under the store's lock file, across processes. Each call has

@@ -60,7 +60,13 @@ func (s *Store) Swap(ctx context.Context, course string, old head.Token, h head.
 	if err != nil {
 		return err
 	}
-	return s.change(ctx, course, old, func(path string) error { return durable.WriteFile(path, record, 0o644) })
+	return s.change(ctx, course, old, func(path string) error {
+		versions := s.path("versions", course)
+		if _, err := os.Stat(versions); errors.Is(err, fs.ErrNotExist) {
+			return durable.WriteFile(path, record, 0o644)
+		}
+		return durable.WriteFileAfter(versions, path, record, 0o644)
+	})
 }
 
 // Remove implements head.Store.
@@ -72,7 +78,7 @@ func (s *Store) Remove(ctx context.Context, course string, old head.Token) error
 		if err := os.Remove(path); err != nil {
 			return err
 		}
-		return durable.SyncDir(filepath.Dir(path))
+		return durable.Sync(filepath.Dir(path))
 	})
 }
 
@@ -144,7 +150,7 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, e
 	if err := s.mkdir("versions", v.Course); err != nil {
 		return head.Version{}, err
 	}
-	err = durable.Create(s.path("versions", v.Course, v.Version), record, 0o444)
+	err = durable.CreateUnsynced(s.path("versions", v.Course, v.Version), record, 0o444)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return head.Version{}, err
 	}
@@ -227,7 +233,7 @@ func (s *Store) RemoveVersion(ctx context.Context, course, version string) error
 	if err := os.Rename(from, to); err != nil {
 		return ignore(err, fs.ErrNotExist)
 	}
-	return errors.Join(durable.SyncDir(filepath.Dir(to)), durable.SyncDir(filepath.Dir(from)))
+	return durable.Sync(filepath.Dir(to), filepath.Dir(from))
 }
 
 // PurgeVersion implements head.Store. Folders that become empty go with it.
@@ -298,7 +304,7 @@ func (s *Store) mkdir(elem ...string) error {
 			continue
 		}
 		if err == nil {
-			err = durable.SyncDir(parent)
+			err = durable.Sync(parent)
 		}
 		if err != nil {
 			return err
