@@ -14,22 +14,35 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestScripts(t *testing.T) {
-	if _, err := os.Stat("/dev/fuse"); err != nil || os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_ALL") == "1" {
-			t.Fatal("REQUIRE_ALL=1, but there is no root or no /dev/fuse")
-		}
-		t.Skip("no root or no /dev/fuse here")
+func needFUSE(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/dev/fuse"); err == nil && os.Geteuid() == 0 {
+		return
 	}
-	bin := t.TempDir()
-	if err := os.Chmod(filepath.Dir(bin), 0o755); err != nil { // for the user without root
+	if os.Getenv("REQUIRE_ALL") == "1" {
+		t.Fatal("REQUIRE_ALL=1, but there is no root or no /dev/fuse")
+	}
+	t.Skip("no root or no /dev/fuse here")
+}
+
+// binaries builds the commands into a directory that everybody may enter.
+func binaries(t *testing.T) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // for the user without root
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", bin, "../../../cmd/chunkfs", "../../../cmd/syncer")
+	build := exec.Command("go", "build", "-o", dir, "../../../cmd/chunkfs", "../../../cmd/syncer")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return dir
+}
+
+func TestScripts(t *testing.T) {
+	needFUSE(t)
+	bin := binaries(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 ".",
 		RequireExplicitExec: true,
