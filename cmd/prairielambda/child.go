@@ -33,6 +33,7 @@ type childConfig struct {
 	TicketPub []byte        `json:"ticket_pub,omitempty"` // worker
 	Tier      string        `json:"tier,omitempty"`
 	Python    string        `json:"python,omitempty"`
+	Cgroup    string        `json:"cgroup,omitempty"`
 	Level     zerolog.Level `json:"level"`
 }
 

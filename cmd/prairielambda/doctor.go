@@ -129,7 +129,7 @@ func (f *stackFlags) trial(ctx context.Context, env *cli.Env) (all []finding) {
 }
 
 func openTrial(ctx context.Context, env *cli.Env, dir string, f *stackFlags, said io.Writer, all *[]finding) error {
-	s, version, err := openStack(ctx, stackConfig{dir: dir, tier: f.tier, python: f.python, log: env.Log, stderr: said})
+	s, version, err := openStack(ctx, stackConfig{dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, log: env.Log, stderr: said})
 	if err != nil {
 		return err
 	}

@@ -14,16 +14,17 @@ import (
 )
 
 // stackFlags are the flags of every command that serves a course.
-type stackFlags struct{ tier, python string }
+type stackFlags struct{ tier, python, cgroup string }
 
 func (f *stackFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&f.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
+	fs.StringVar(&f.cgroup, "cgroup", "", "delegated cgroup to work below (default: this process's own)")
 	fs.StringVar(&f.python, "python", "/usr/bin/python3", "interpreter of the Python runtime")
 }
 
 // with opens a stack for as long as fn runs.
 func (f *stackFlags) with(ctx context.Context, env *cli.Env, dir string, fn func(s *stack, version string) error) (err error) {
-	s, version, err := openStack(ctx, stackConfig{dir: dir, tier: f.tier, python: f.python, log: env.Log, stderr: env.Stderr})
+	s, version, err := openStack(ctx, stackConfig{dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, log: env.Log, stderr: env.Stderr})
 	if err != nil {
 		return err
 	}

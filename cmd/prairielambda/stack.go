@@ -37,9 +37,9 @@ type stack struct {
 
 // stackConfig says how to open a stack.
 type stackConfig struct {
-	dir, tier, python string
-	log               zerolog.Logger
-	stderr            io.Writer // of the children
+	dir, tier, python, cgroup string
+	log                       zerolog.Logger
+	stderr                    io.Writer // of the children
 }
 
 // openStack serves the course at dir and returns its first version.
@@ -78,7 +78,7 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 		return s, "", err
 	}
 	s.worker, err = start(ctx, workerRole, childConfig{
-		Point: p.mount(), TicketPub: pub, Tier: cfg.tier, Python: cfg.python, Level: level,
+		Point: p.mount(), TicketPub: pub, Tier: cfg.tier, Python: cfg.python, Cgroup: cfg.cgroup, Level: level,
 	}, cfg.stderr)
 	if err != nil {
 		return s, "", fmt.Errorf("worker: %w", err)

@@ -35,7 +35,7 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 	if err != nil {
 		return err
 	}
-	host, err := sandbox.Open(sandbox.Config{Tier: tier, Slots: 32, Log: log})
+	host, err := sandbox.Open(sandbox.Config{Tier: tier, Slots: 32, Cgroup: cfg.Cgroup, Log: log})
 	if err != nil {
 		return err
 	}

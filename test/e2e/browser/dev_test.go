@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -59,6 +60,9 @@ type dev struct {
 	cmd    *exec.Cmd
 	dir    string // the course
 	cache  string // XDG_CACHE_HOME
+	binary string
+	env    []string // instead of the test's own, besides the cache
+	attr   *syscall.SysProcAttr
 	URL    string
 	Curl   string // the line it printed
 	stderr *locked
@@ -88,7 +92,15 @@ func startDev(t *testing.T, dir string, args ...string) *dev {
 	if exec.Command("/usr/bin/python3", "-c", "import numpy, sympy, lxml").Run() != nil {
 		need(t, "a /usr/bin/python3 with numpy, sympy and lxml")
 	}
-	d := &dev{t: t, dir: dir, cache: t.TempDir(), stderr: &locked{}}
+	d := &dev{t: t, dir: dir, cache: t.TempDir(), binary: binary, stderr: &locked{}}
+	d.run(args...)
+	return d
+}
+
+// run starts d and sees to its end.
+func (d *dev) run(args ...string) {
+	t := d.t
+	t.Helper()
 	d.start(args...)
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Signal(syscall.SIGTERM)
@@ -102,13 +114,16 @@ func startDev(t *testing.T, dir string, args ...string) *dev {
 			t.Logf("dev said:\n%s", d.stderr)
 		}
 	})
-	return d
 }
 
 func (d *dev) start(args ...string) {
 	d.t.Helper()
-	d.cmd = exec.Command(binary, append([]string{"dev", d.dir, "--listen", "127.0.0.1:0"}, args...)...)
+	d.cmd = exec.Command(d.binary, append([]string{"dev", d.dir, "--listen", "127.0.0.1:0"}, args...)...)
 	d.cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+d.cache)
+	if d.env != nil {
+		d.cmd.Env = append(slices.Clone(d.env), "XDG_CACHE_HOME="+d.cache)
+	}
+	d.cmd.SysProcAttr = d.attr
 	d.cmd.Stderr = d.stderr
 	out, err := d.cmd.StdoutPipe()
 	require.NoError(d.t, err)
@@ -176,7 +191,7 @@ func (d *dev) left() (all []string) {
 		exe, _ := os.Readlink(p + "/exe")
 		cmdline, _ := os.ReadFile(p + "/cmdline")
 		env, _ := os.ReadFile(p + "/environ")
-		if filepath.Dir(exe) == filepath.Dir(binary) && bytes.Contains(env, []byte("XDG_CACHE_HOME="+d.cache+"\x00")) {
+		if filepath.Dir(exe) == filepath.Dir(d.binary) && bytes.Contains(env, []byte("XDG_CACHE_HOME="+d.cache+"\x00")) {
 			all = append(all, "process "+filepath.Base(p)+" "+strings.ReplaceAll(string(cmdline), "\x00", " "))
 		}
 	}
@@ -262,7 +277,7 @@ func TestAnEditIsShown(t *testing.T) {
 
 	require.NoError(t, os.MkdirAll(filepath.Join(d.dir, "questions/new/one"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(d.dir, "questions/new/one/info.json"), []byte(`{"title": "Brand new", "topic": "Algebra"`), 0o644))
-	require.Eventually(t, func() bool { return strings.Contains(d.page("/"), "questions/new/one/info.json") }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(d.page("/"), "questions/new/one/info.json") }, bound, tick)
 	list := d.page("/")
 	require.Contains(t, list, "not JSON: line 1")
 	require.Contains(t, list, "calculus/derivatives/cubic", "the list still opens")
@@ -278,12 +293,12 @@ func TestNothingIsLeft(t *testing.T) {
 			if sig != syscall.SIGKILL {
 				require.NoError(t, err)
 			}
-			require.Eventually(t, func() bool { return len(d.left()) == 0 }, 15*time.Second, 20*time.Millisecond, "%v", d.left())
+			require.Eventually(t, func() bool { return len(d.left()) == 0 }, bound, tick, "%v", d.left())
 			if sig == syscall.SIGKILL { // the next one clears its directory away
 				d.start()
 				require.NoError(t, d.cmd.Process.Signal(syscall.SIGTERM))
 				<-d.ended
-				require.Eventually(t, func() bool { return len(d.left()) == 0 }, 15*time.Second, 20*time.Millisecond, "%v", d.left())
+				require.Eventually(t, func() bool { return len(d.left()) == 0 }, bound, tick, "%v", d.left())
 			}
 			runs, err := filepath.Glob(filepath.Join(d.cache, "prairielambda/*/run-*"))
 			require.NoError(t, err)
@@ -304,3 +319,9 @@ func TestSharedPortIsRefused(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, string(out), "not a loopback address")
 }
+
+// How long and how often to look for what must come; nothing here is about speed.
+const (
+	bound = 30 * time.Second
+	tick  = 20 * time.Millisecond
+)
