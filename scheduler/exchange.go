@@ -38,9 +38,12 @@ type note struct {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	x := &exchange{w: w, r: r, id: callID(r)}
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, patience: g.cfg.WriteTime}
 	x.w = rec
 	w.Header().Set("Prairie-Id", x.id)
+	if r.ContentLength != 0 { // also for a body that nobody reads: the server takes what is left of it before it goes on
+		http.NewResponseController(w).SetReadDeadline(begin.Add(g.cfg.BodyTime)) //nolint:errcheck // without a connection nobody is slow
+	}
 	g.metrics.inflight.Inc()
 	defer func() {
 		g.metrics.inflight.Dec()
@@ -74,6 +77,7 @@ func (g *Gateway) serve(x *exchange) error {
 	if e == nil {
 		if err == nil && g.cfg.Fallback != nil {
 			x.note.verb = "other"
+			http.NewResponseController(x.w).SetReadDeadline(time.Time{}) //nolint:errcheck // its bodies are its own
 			g.cfg.Fallback.ServeHTTP(x.w, x.r)
 			return nil
 		}
@@ -132,8 +136,6 @@ func (g *Gateway) deadline(x *exchange) (context.Context, context.CancelFunc) {
 
 // body reads the whole body, or fails when it is too large, too slow or not UTF-8.
 func (g *Gateway) body(x *exchange) ([]byte, error) {
-	ctl := http.NewResponseController(x.w)
-	limited := ctl.SetReadDeadline(time.Now().Add(g.cfg.BodyTime)) == nil
 	r := http.MaxBytesReader(x.w, x.r.Body, g.cfg.MaxBody)
 	var b []byte
 	var err error
@@ -149,8 +151,8 @@ func (g *Gateway) body(x *exchange) ([]byte, error) {
 	} else {
 		b, err = io.ReadAll(r)
 	}
-	if limited {
-		ctl.SetReadDeadline(time.Time{})
+	if err == nil { // later the connection rests until the answer, however long that takes
+		http.NewResponseController(x.w).SetReadDeadline(time.Time{}) //nolint:errcheck // as in ServeHTTP
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -177,8 +179,9 @@ func callID(r *http.Request) string {
 // recorder remembers what was answered.
 type recorder struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
+	patience time.Duration // with the caller, for each write
+	status   int
+	bytes    int64
 }
 
 func (r *recorder) WriteHeader(status int) {
@@ -192,6 +195,8 @@ func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
+	// A writer without deadlines is not a connection, and has nobody to wait for.
+	http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience)) //nolint:errcheck
 	n, err := r.ResponseWriter.Write(b)
 	r.bytes += int64(n)
 	return n, err

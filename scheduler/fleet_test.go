@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -227,4 +230,58 @@ func TestHedgingRescuesSlowCallsWithinItsBudget(t *testing.T) {
 	require.LessOrEqual(t, total, int64(161*105/100), "at most 5 % more executions than calls, whatever is slow")
 	require.Eventually(t, func() bool { return preferred.Cancelled.Load() >= 1 }, 10*time.Second, time.Millisecond, "the loser is told")
 	require.Regexp(t, `prairie_gateway_hedges_total [1-8]\n`, get(t, url+"/metrics").body)
+}
+
+func TestAWorkerThatHasNotSeenAPushYet(t *testing.T) {
+	behind, ahead := fleettest.New(t, sample()), fleettest.New(t, sample())
+	behind.Set(func(s *fleettest.State) {
+		c := s.Courses["tam212"]
+		c.Versions = map[string]fleettest.Version{v1: c.Versions[v1]}
+		s.Courses = map[string]fleettest.Course{"tam212": c}
+	})
+	ahead.Set(func(s *fleettest.State) {
+		c := s.Courses["tam212"]
+		c.Current = v2
+		s.Courses = map[string]fleettest.Course{"tam212": c}
+	})
+	_, url := gateway(t, scheduler.Config{CurrentTTL: time.Nanosecond}, behind, ahead)
+	for range 20 { // whoever is asked what "current" is, and whoever runs it
+		r := post(t, url+"/courses/tam212/current/question/addNumbers", generate)
+		require.Equal(t, http.StatusOK, r.status, r.body)
+	}
+	r := post(t, url+"/courses/tam212/"+strings.Repeat("9", 40)+"/question/addNumbers", generate)
+	require.Equal(t, http.StatusNotFound, r.status, "a version that nobody has shown is missing")
+}
+
+func TestSlowCallersAreCutOff(t *testing.T) {
+	w := fleettest.New(t, sample())
+	_, url := gateway(t, scheduler.Config{BodyTime: 50 * time.Millisecond}, w)
+	for path, want := range map[string]string{
+		"/courses/tam212/" + v1 + "/question/addNumbers": "bad_body",
+		"/nowhere": "not_found", // refused before the body is looked at
+	} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		require.NoError(t, err)
+		defer c.Close()
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{", path)
+		require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
+		b, err := io.ReadAll(c)
+		require.NoError(t, err, "answered and closed")
+		require.Contains(t, string(b), want)
+	}
+	require.Zero(t, w.Invocations.Load())
+}
+
+func TestCallersThatDoNotReadAreCutOff(t *testing.T) {
+	courses := sample()
+	courses["tam212"].Versions[v1].Functions["question/giant.file"] = fleettest.File(strings.Repeat("x", 32<<20))
+	w := fleettest.New(t, courses)
+	var log lockedBuffer
+	_, url := gateway(t, scheduler.Config{WriteTime: 50 * time.Millisecond, Log: zerolog.New(&log)}, w)
+	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	defer c.Close()
+	body := `{"method":"file","data":{}}`
+	fmt.Fprintf(c, "POST /courses/tam212/%s/question/giant HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%s", v1, len(body), body)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), `"name":"giant"`) }, 20*time.Second, 5*time.Millisecond, "the handler ends although nobody reads")
 }

@@ -61,7 +61,8 @@ func (g *Gateway) execute(ctx context.Context, inv *jobs.Invocation, trace http.
 		Course: inv.Course, Version: inv.Version, ID: inv.ID,
 	}
 	won, err := onFleet(ctx, g, plan{key: routeKey(inv.Course, inv.Version), class: classOf(inv)}, func(ctx context.Context, w *fleet.Worker) (*jobs.Result, error) {
-		return callWorker(ctx, w, req, inv)
+		res, err := callWorker(ctx, w, req, inv)
+		return res, g.lagging(err, inv.Course, inv.Version)
 	})
 	t.res, t.worker, t.tries, t.hedged = won.Value, won.By, won.Tries, won.Hedged
 	if err != nil {
@@ -69,6 +70,17 @@ func (g *Gateway) execute(ctx context.Context, inv *jobs.Invocation, trace http.
 	}
 	g.metrics.phases(t.queue, t.res)
 	return t, nil
+}
+
+// lagging turns "no such version" of a worker into a failure of ours when another
+// worker has shown us that version: a push reaches the workers one after another,
+// and no call fails for that.
+func (g *Gateway) lagging(err error, course, version string) error {
+	var we *fleet.Error
+	if errors.As(err, &we) && we.Answer != nil && we.Answer.Code == jobs.VersionMissing && g.versions.get(course, version) != nil {
+		return &fleet.Error{Worker: we.Worker, Err: errors.New("has not seen version " + version + " yet")}
+	}
+	return err
 }
 
 // routeKey is what a worker keeps warm sandboxes for.

@@ -54,6 +54,7 @@ type Config struct {
 	MaxItems    int           // items of one batch; default 1000
 	Deadline    time.Duration // of a call that names none, and the longest that one may name; default 2 min
 	BodyTime    time.Duration // to receive one request's body; default 30 s
+	WriteTime   time.Duration // for a caller to take one piece of an answer; default 1 min
 	MaxWait     time.Duration // longest estimated wait for a place; default 5 s
 	CurrentTTL  time.Duration // how long "current" may mean what it last meant; default 100 ms
 	Limits      jobs.Limits   // sent with every invocation; zero fields are the worker's own
@@ -77,6 +78,7 @@ func (c *Config) defaults() {
 	set(&c.MaxItems, 1000)
 	set(&c.Deadline, 2*time.Minute)
 	set(&c.BodyTime, 30*time.Second)
+	set(&c.WriteTime, time.Minute)
 	set(&c.CurrentTTL, 100*time.Millisecond)
 	set(&c.SessionIdle, 10*time.Second)
 	set(&c.HedgeShare, 0.05)
