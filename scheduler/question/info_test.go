@@ -17,7 +17,7 @@ func TestInfo(t *testing.T) {
 		{`{"title": "A", "gradingMethod": "Oracle"}`, `"gradingMethod" is "Oracle"; use Internal, External or Manual`},
 		{`{}`, `"title" is missing`},
 		{`{"title": "A", "tags": "x"}`, `"tags" is not a list of strings`},
-		{"{\n \"title\": \"A\",,\n}", `not JSON: line 2, column 14: invalid character ',' looking for beginning of object key string`},
+		{"{\n \"title\": \"A\",,\n}", `not JSON: line 2, column 15: invalid character ',' looking for beginning of object key string`},
 		{`[]`, `not a JSON object`},
 		{``, `not JSON: line 1, column 1: unexpected end of JSON input`},
 	} {
