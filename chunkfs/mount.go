@@ -51,10 +51,10 @@ func (m *Mount) Unmount(ctx context.Context, wait time.Duration) (err error) {
 		defer t.Stop()
 		select {
 		case <-m.done:
-		case <-t.C:
+			err = m.dev.Close()
+		case <-t.C: // still being read from: the end of this process closes it
 		case <-ctx.Done():
 		}
-		err = m.dev.Close()
 	})
 	return err
 }

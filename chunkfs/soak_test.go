@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,8 +62,16 @@ func TestNothingGrows(t *testing.T) {
 	require.LessOrEqual(t, r.fds(), fds+4)
 	rss, s := r.rss(), r.status()
 	t.Logf("%d entries of %d versions walked, %d files shared; RSS %d MiB, manifests %d MiB", walked, len(versions), s.SharedFiles, rss>>20, s.ManifestBytes>>20)
-	require.LessOrEqual(t, rss, int64(64<<20)+s.ManifestBytes)
+	if !raced() {
+		require.LessOrEqual(t, rss, int64(64<<20)+s.ManifestBytes)
+	}
 	require.Zero(t, s.Errors)
+}
+
+// raced says that the race detector is here, which takes memory of its own.
+func raced() bool {
+	bi, _ := debug.ReadBuildInfo()
+	return bi != nil && slices.Contains(bi.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 func (r *rig) fds() int {
