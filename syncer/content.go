@@ -48,10 +48,11 @@ func newFiller(p *plan, t tree, puts *uploader, step func(int64)) *filler {
 	f := &filler{plan: p, tree: t, puts: puts, step: step, indexes: map[int]blob.Digest{}}
 	if prev := p.prev; prev != nil {
 		f.prevFiles, f.packFiles = make([]int, prev.Chunks()), make([]int, prev.Blobs())
+		cur := prev.Cursor()
 		for i := range prev.Len() {
 			if prev.Type(i) == manifest.File {
 				f.prevFiles[prev.ChunkOf(i)]++
-				if x := prev.Locate(i); x.Blob >= 0 {
+				if x := cur.Locate(i); x.Blob >= 0 {
 					f.packFiles[x.Blob]++
 				}
 			}
@@ -115,6 +116,9 @@ func (f *filler) fill(ctx context.Context) error {
 
 // stored: the previous version holds this very content at this path.
 func (f *filler) stored(i int) bool {
+	if f.nodes[i] == nil {
+		return true // copied
+	}
 	p := f.from[i]
 	if p < 0 || f.prev == nil {
 		return false
@@ -401,6 +405,10 @@ func (f *filler) assign(k int, packs map[int][]int, made map[int]blob.Digest) er
 
 // number turns each chunk's own blob numbers into the manifest's.
 func (f *filler) number() {
+	var cur *manifest.Cursor
+	if f.prev != nil {
+		cur = f.prev.Cursor()
+	}
 	for k := range f.parts {
 		c := &f.parts[k]
 		base := len(f.spec.Blobs)
@@ -409,7 +417,7 @@ func (f *filler) number() {
 			switch {
 			case e.Size == 0:
 			case c.reused:
-				e.Blob = f.prev.Locate(f.from[i]).Blob - c.first + base
+				e.Blob = cur.Locate(f.from[i]).Blob - c.first + base
 			default:
 				e.Blob += base
 			}

@@ -105,7 +105,7 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full
 	if err != nil {
 		return rec, err
 	}
-	m, err := manifest.Encode(&p.spec)
+	b, err := p.spec.Draft()
 	var bad *manifest.FormatError
 	if errors.As(err, &bad) {
 		return rec, &RefusedError{bad.Reason}
@@ -113,31 +113,46 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full
 	if err != nil {
 		return rec, err
 	}
-	digest := blob.Sum(m.Bytes())
+	digest := blob.Sum(b)
 	rec = head.Version{Course: r.Course, Version: t.version(), Manifest: digest, Time: time.Now(), Git: t.facts()}
 	if rec.Version == "" {
 		rec.Version = digest.String()
 	}
-	rec.Chunks, rec.Files = m.Chunks(), m.Files()
+	rec.Chunks = len(p.spec.Chunks)
 	for i := range p.spec.Entries {
 		if e := &p.spec.Entries[i]; e.Type == manifest.File {
+			rec.Files++
 			rec.Bytes += e.Size
 		}
 	}
 	r.ChunksChanged = p.changed()
 	r.BlobsUploaded, r.BytesUploaded = int(puts.count.Load()), puts.bytes.Load()
 	if rec.Version != cur.head.Version || full {
-		if rec, err = s.record(ctx, m, digest, rec); err != nil {
-			return rec, err
-		}
+		rec, err = s.record(ctx, b, digest, rec)
+	}
+	if errors.As(err, &bad) {
+		return rec, &RefusedError{bad.Reason}
+	}
+	if err != nil {
+		return rec, err
 	}
 	t.done(root)
 	return rec, nil
 }
 
-// record makes the version reachable, after all that it reaches is durable.
-func (s *Syncer) record(ctx context.Context, m *manifest.Manifest, digest blob.Digest, rec head.Version) (head.Version, error) {
-	if err := s.cfg.Blobs.Put(ctx, digest, m.Bytes()); err != nil {
+// record makes the version reachable, after all that it reaches is durable. While
+// the manifest is stored it is also proven; until then nothing refers to it.
+func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec head.Version) (head.Version, error) {
+	proof := make(chan error, 1)
+	go func() {
+		_, err := manifest.Decode(b)
+		proof <- err
+	}()
+	err := s.cfg.Blobs.Put(ctx, digest, b)
+	if bad := <-proof; bad != nil {
+		return rec, bad
+	}
+	if err != nil {
 		return rec, fmt.Errorf("store the manifest: %w", err)
 	}
 	if err := s.cfg.Blobs.Sync(ctx); err != nil {

@@ -86,6 +86,7 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 		Chunks: []manifest.SpecChunk{{Kind: manifest.Rest}, {Kind: manifest.Thumbnails}},
 	}}
 	thumbs := false
+	var cur *manifest.Cursor
 	type item struct {
 		n    *node // nil: copied from prev
 		prev int
@@ -93,6 +94,7 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 	}
 	queue := []item{{n: root, prev: root.prev}}
 	if prev != nil {
+		cur = prev.Cursor()
 		queue = append(make([]item, 0, prev.Len()+64), queue...)
 		p.nodes, p.from, p.up = make([]*node, 0, prev.Len()+64), make([]int, 0, prev.Len()+64), make([]int, 0, prev.Len()+64)
 		p.spec.Entries = make([]manifest.SpecEntry, 0, prev.Len()+64)
@@ -117,8 +119,8 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 				e.Tree, own = manifest.TreeID(n.id), n.chunk
 			}
 		} else {
-			e.Entry = prev.Entry(it.prev)
-			e.Tree = prev.TreeOf(it.prev)
+			e.Entry = cur.Entry(it.prev)
+			e.Tree = cur.TreeOf(it.prev)
 			switch k := prev.ChunkHead(prev.ChunkOf(it.prev)); {
 			case k.Kind == manifest.Thumbnails:
 				e.Chunk, thumbs = 1, true
@@ -137,7 +139,7 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 				}
 				e.Children = len(it.n.kids)
 			} else {
-				first, n := prev.Children(it.prev)
+				first, n := cur.Children(it.prev)
 				for c := first; c < first+n; c++ {
 					queue = append(queue, item{prev: c, up: i})
 				}

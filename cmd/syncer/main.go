@@ -1,9 +1,18 @@
 // Command syncer puts versions of courses into a store and looks after them there.
 package main
 
-import "github.com/prairielambda/prairielambda/internal/cli"
+import (
+	"runtime/debug"
 
-func main() { cli.Main(root()) }
+	"github.com/prairielambda/prairielambda/internal/cli"
+)
+
+func main() {
+	// A push is short: collect late while memory is plenty, and often above 100 MiB.
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(100 << 20)
+	cli.Main(root())
+}
 
 func root() *cli.Command {
 	return &cli.Command{

@@ -45,6 +45,16 @@ type SpecBlob struct {
 
 // Encode writes the one encoding of s. It refuses what Decode would refuse.
 func Encode(s *Spec) (*Manifest, error) {
+	b, err := s.Draft()
+	if err != nil {
+		return nil, err
+	}
+	return Decode(b)
+}
+
+// Draft writes what Encode would, without the proof that Decode accepts it: a
+// caller may decode it while it stores it.
+func (s *Spec) Draft() ([]byte, error) {
 	h, attrs, err := s.header()
 	if err != nil {
 		return nil, err
@@ -110,7 +120,7 @@ func Encode(s *Spec) (*Manifest, error) {
 	if h.kind == Tree {
 		attrs.write(b, &l, s)
 	}
-	return Decode(b)
+	return b, nil
 }
 
 // header counts, and checks what Encode itself would trip over.

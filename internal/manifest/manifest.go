@@ -181,6 +181,10 @@ func (m *Manifest) Files() int { return m.files }
 // Entry is entry i.
 func (m *Manifest) Entry(i int) Entry {
 	r := m.rank(i)
+	return m.entry(i, &r)
+}
+
+func (m *Manifest) entry(i int, r *mark) Entry {
 	t := m.b[m.types+i]
 	e := Entry{
 		Name: m.str(m.names+int(r.name), int(m.b[m.nameLens+i])),
@@ -263,10 +267,15 @@ func (m *Manifest) Path(i int) string {
 
 // Locate says where a regular file's bytes lie; anything else is Empty.
 func (m *Manifest) Locate(i int) Extent {
+	r := m.rank(i)
+	return m.extent(i, &r)
+}
+
+func (m *Manifest) extent(i int, r *mark) Extent {
 	if m.typ(i) != File || m.size(i) == 0 {
 		return Extent{Blob: -1}
 	}
-	f := int(m.rank(i).file)
+	f := int(r.file)
 	return Extent{where(m.size(i)), int(m.u32(m.fileBlobs, f)), int64(m.u32(m.fileOffs, f))}
 }
 
@@ -303,9 +312,14 @@ func (m *Manifest) Blob(k int) BlobRef {
 }
 
 // TreeOf is the git tree that directory i was made from, or zero.
-func (m *Manifest) TreeOf(i int) (t TreeID) {
+func (m *Manifest) TreeOf(i int) TreeID {
+	r := m.rank(i)
+	return m.tree(i, &r)
+}
+
+func (m *Manifest) tree(i int, r *mark) (t TreeID) {
 	if m.treeLen > 0 && m.typ(i) == Dir {
-		copy(t[:], m.b[m.trees+m.treeLen*int(m.rank(i).dir):][:m.treeLen])
+		copy(t[:], m.b[m.trees+m.treeLen*int(r.dir):][:m.treeLen])
 	}
 	return t
 }
