@@ -91,8 +91,12 @@ func (s *serve) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	defer courses.Close()
+	languages, err := runtime.LoadLanguages()
+	if err != nil {
+		return err
+	}
 	p, err := pool.New(ctx, pool.Config{
-		Host: host, Courses: courses, Python: runtime.Python(s.python), Program: runtime.Program, Log: env.Log,
+		Host: host, Courses: courses, Python: runtime.Python(s.python), Program: runtime.Program, Languages: languages, Log: env.Log,
 		Default: jobs.Limits{Memory: int64(s.memory), Wall: time.Duration(s.wall), CPU: time.Duration(s.wall)},
 	})
 	if err != nil {
@@ -105,12 +109,26 @@ func (s *serve) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 	w := worker.New(worker.Config{
 		Pool: p, Courses: courses, Tickets: verifier, Name: s.name, Tier: string(host.Tier()), Log: env.Log,
-		Runtimes: []jobs.Runtime{{Name: "python", Version: version, Digest: digest}},
+		Runtimes: runtimes(languages.Describe(), version, digest),
 	})
 	for _, l := range host.Layers() {
 		env.Log.Info().Str("layer", l.Name).Bool("on", l.On).Msg("sandbox")
 	}
 	return s.serve(ctx, env, w, string(host.Tier()))
+}
+
+// runtimes lists the languages of programs and the Python of courses, which is
+// the one whose digest caches key on.
+func runtimes(programs []jobs.Runtime, version, digest string) []jobs.Runtime {
+	all := []jobs.Runtime{{Name: "python", Version: version, Digest: digest}}
+	for _, r := range programs {
+		if r.Name == "python" {
+			all[0].Aliases, all[0].Modes, all[0].Environment = append(r.Aliases, r.Name+"@"+r.Version), r.Modes, r.Environment
+			continue
+		}
+		all = append(all, r)
+	}
+	return all
 }
 
 func (s *serve) verifier() (*ticket.Verifier, error) {

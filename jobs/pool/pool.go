@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	lambdaruntime "github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
 
@@ -31,6 +32,10 @@ type Config struct {
 	Courses *Courses
 	Python  sandbox.ZygoteConfig
 	Program func(name string) (sandbox.Command, error) // root and environment of a runtime that starts programs
+
+	// Languages are what Run knows; nil for none. They come from LoadLanguages of
+	// package runtime.
+	Languages *lambdaruntime.Languages
 
 	Default jobs.Limits // what an invocation without limits gets; see DefaultLimits
 	Max     jobs.Limits // what an invocation can ask for at most; Default where zero

@@ -2,6 +2,7 @@
 //
 //	POST /v1/invoke                         jobs.Invocation -> jobs.Result
 //	GET  /v1/session                        WebSocket: PrairieLearn executor lines -> answers
+//	POST /v1/run                            jobs.Program -> jobs.ProgramResult
 //	GET  /v1/versions/{course}/{version}    jobs.VersionInfo
 //	GET  /v1/files/{course}/{version}/...   client files, with ETag and Range
 //	GET  /v1/status                         jobs.Status
@@ -65,6 +66,7 @@ func New(cfg Config) *Worker {
 	}
 	w := &Worker{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(cfg.Registry, cfg.Pool, cfg.Tier)}
 	w.mux.HandleFunc("POST /v1/invoke", w.invoke)
+	w.mux.HandleFunc("POST /v1/run", w.run)
 	w.mux.HandleFunc("GET /v1/session", w.session)
 	w.mux.HandleFunc("GET /v1/versions/{course}/{version}", w.version)
 	w.mux.HandleFunc("GET /v1/files/{course}/{version}/{path...}", w.file)

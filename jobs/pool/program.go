@@ -1,0 +1,277 @@
+package pool
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/runtime"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
+)
+
+// Bounds of a program's request.
+const (
+	maxProgramFiles = 64
+	maxProgramCases = 100
+)
+
+// run is one program on its way through its steps.
+type run struct {
+	pool    *Pool
+	lang    *runtime.Language
+	program *jobs.Program
+	main    string
+	env     []string
+	scratch *sandbox.Scratch
+}
+
+// Run builds and runs a program, each step in a fresh sandbox; what a step leaves
+// in its working directory the next one finds. A step that fails ends it. The
+// error is a *jobs.Error where the request cannot be run, and otherwise means
+// that we failed.
+func (p *Pool) Run(ctx context.Context, prog *jobs.Program) (*jobs.ProgramResult, error) {
+	if p.cfg.Languages == nil {
+		return nil, &jobs.Error{Code: "runtime_missing", Message: "this worker runs no programs"}
+	}
+	lang, err := p.cfg.Languages.Find(prog.Runtime, prog.Files)
+	if err != nil {
+		return nil, err
+	}
+	mode := prog.Mode
+	if mode == "" || mode == "submit" {
+		mode = "run"
+	}
+	steps := lang.Mode(mode)
+	if steps == nil {
+		return nil, &jobs.Error{Code: "mode_missing", Message: fmt.Sprintf("runtime %s has no mode %q", lang.Name, prog.Mode)}
+	}
+	for _, s := range steps {
+		if err := s.Check(); err != nil {
+			return nil, err
+		}
+	}
+	files, err := programFiles(lang, prog)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{pool: p, lang: lang, program: prog, main: mainFile(lang, prog)}
+	if r.env, err = programEnv(prog.Env); err != nil {
+		return nil, err
+	}
+	for name, content := range files {
+		files[name] = bytes.ReplaceAll(content, []byte("\x00main\x00"), []byte(r.main))
+	}
+	select {
+	case p.running <- struct{}{}:
+		defer func() { <-p.running }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
+	}
+	size := p.limits(prog.Limits).Files
+	for _, s := range steps {
+		size = max(size, s.FilesMiB<<20)
+	}
+	if r.scratch, err = p.cfg.Host.NewScratch(size, files); err != nil {
+		return nil, err
+	}
+	defer r.scratch.Close()
+	return r.steps(ctx, steps)
+}
+
+func (r *run) steps(ctx context.Context, steps []*runtime.Step) (*jobs.ProgramResult, error) {
+	res := &jobs.ProgramResult{Outcome: jobs.OK, Runtime: r.lang.String(), ID: r.program.ID}
+	for i, s := range steps {
+		last := i == len(steps)-1
+		if last && len(r.program.Cases) > 0 && s.Name == "run" {
+			return res, r.cases(ctx, s, res)
+		}
+		outcome, err := r.step(ctx, s, r.program.Stdin, r.program.Args, res)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case outcome != jobs.OK:
+			res.Outcome = outcome
+			return res, nil
+		case res.ExitCode != 0 && s.Name == "build":
+			res.Outcome = jobs.BuildFailed
+			return res, nil
+		case res.ExitCode != 0:
+			return res, nil
+		}
+	}
+	return res, nil
+}
+
+func (r *run) cases(ctx context.Context, s *runtime.Step, res *jobs.ProgramResult) error {
+	for i, c := range r.program.Cases {
+		outcome, err := r.step(ctx, s, c.Stdin, c.Args, res)
+		if err != nil {
+			return err
+		}
+		if c.Name == "" {
+			c.Name = fmt.Sprint(i)
+		}
+		got := jobs.CaseResult{Name: c.Name, Outcome: outcome, ExitCode: res.ExitCode, Stdout: res.Stdout}
+		got.Passed = outcome == jobs.OK && res.ExitCode == 0 && sameText(res.Stdout, c.Expect)
+		res.Cases = append(res.Cases, got)
+	}
+	return nil
+}
+
+// sameText ignores what nobody sees: spaces at the ends of lines, empty lines at the end.
+func sameText(a, b string) bool {
+	norm := func(s string) string {
+		lines := strings.Split(s, "\n")
+		for i := range lines {
+			lines[i] = strings.TrimRight(lines[i], " \t\r")
+		}
+		return strings.TrimRight(strings.Join(lines, "\n"), "\n")
+	}
+	return norm(a) == norm(b)
+}
+
+// asChild runs a program as a child of the sandbox's init: as init itself it
+// would be deaf to its own signals, and abort() would look like something else.
+// An exit code over 128 is how a shell tells of a signal.
+var asChild = []string{"/bin/sh", "-c", `"$@"; exit $?`, "run"}
+
+// step runs one command and appends what became of it.
+func (r *run) step(ctx context.Context, s *runtime.Step, stdin string, args []string, res *jobs.ProgramResult) (jobs.Outcome, error) {
+	limits := r.limits(s)
+	box, err := r.pool.cfg.Host.Exec(ctx, sandbox.Spec{Limits: limits, Scratch: r.scratch, Stdin: []byte(stdin)}, sandbox.Command{
+		Root: r.lang.Root(), Dir: "/work", Env: r.lang.Environment(r.env),
+		Argv: append(slices.Clone(asChild), r.lang.Expand(s.Command, r.main, args, r.program)...),
+	})
+	if err != nil {
+		return "", err
+	}
+	t := box.Wait(ctx, limits.Wall)
+	used := box.Close()
+	if err := context.Cause(ctx); err != nil {
+		return "", fmt.Errorf("the run was given up: %w", err)
+	}
+	st := jobs.Step{Name: s.Name, Usage: used, Truncated: t.Outcome == jobs.OutputTooLarge}
+	outcome := t.Outcome
+	if outcome == jobs.Killed && t.Exited && t.Status.Exited() {
+		outcome, st.ExitCode = jobs.OK, t.Status.ExitStatus()
+		if n := st.ExitCode - 128; n > 0 && n < 65 {
+			st.Signal = unix.SignalName(unix.Signal(n))
+		}
+	} else {
+		st.ExitCode = -1
+		if t.Exited && t.Status.Signaled() {
+			st.Signal = unix.SignalName(t.Status.Signal())
+		}
+	}
+	st.Stdout, st.Stderr = string(t.Stdout), string(t.Stderr)
+	if !utf8.Valid(t.Stdout) || !utf8.Valid(t.Stderr) {
+		st.Encoding = "base64"
+		st.Stdout, st.Stderr = base64.StdEncoding.EncodeToString(t.Stdout), base64.StdEncoding.EncodeToString(t.Stderr)
+	}
+	res.Steps = append(res.Steps, st)
+	res.ExitCode, res.Stdout, res.Stderr = st.ExitCode, st.Stdout, st.Stderr
+	return outcome, nil
+}
+
+// limits: what a step names for itself is the operator's word, and holds where
+// the caller asks for nothing less.
+func (r *run) limits(s *runtime.Step) jobs.Limits {
+	ask := r.program.Limits
+	l := r.pool.limits(ask)
+	if ask.Wall == 0 && s.Seconds > 0 {
+		l.Wall = max(l.Wall, time.Duration(s.Seconds)*time.Second)
+	}
+	if ask.CPU == 0 && s.Seconds > 0 {
+		l.CPU = max(l.CPU, 2*time.Duration(s.Seconds)*time.Second)
+	}
+	if ask.Memory == 0 || s.Name == "build" {
+		l.Memory = max(l.Memory, s.MemoryMiB<<20)
+	}
+	if ask.Processes == 0 || s.Name == "build" {
+		l.Processes = max(l.Processes, s.Processes)
+	}
+	if ask.Files == 0 {
+		l.Files = max(l.Files, s.FilesMiB<<20)
+	}
+	l.Processes++ // the sandbox's init
+	return l
+}
+
+// mainFile is the file to start with: the caller's word, or the first source.
+func mainFile(l *runtime.Language, p *jobs.Program) string {
+	if p.Main != "" {
+		return p.Main
+	}
+	if s := l.Sources(p.Files); len(s) > 0 {
+		return strings.TrimPrefix(s[0], "./")
+	}
+	return p.Files[0].Basename
+}
+
+// programFiles decodes the caller's files and adds the runtime's own.
+func programFiles(l *runtime.Language, p *jobs.Program) (map[string][]byte, error) {
+	bad := func(format string, args ...any) (map[string][]byte, error) {
+		return nil, &jobs.Error{Code: "bad_request", Message: fmt.Sprintf(format, args...)}
+	}
+	if len(p.Files) == 0 || len(p.Files) > maxProgramFiles || len(p.Cases) > maxProgramCases {
+		return bad("a program has 1 to %d files and at most %d cases", maxProgramFiles, maxProgramCases)
+	}
+	files := map[string][]byte{}
+	for _, f := range l.Files {
+		files[f.Name] = []byte(strings.ReplaceAll(f.Contents, "{main}", "\x00main\x00"))
+	}
+	seen := map[string]bool{}
+	for _, f := range p.Files {
+		if f.Basename != path.Base(f.Basename) || f.Basename == "." || f.Basename == ".." || f.Basename == "/" ||
+			len(f.Basename) > 200 || !utf8.ValidString(f.Basename) || strings.ContainsAny(f.Basename, "\x00\n\"") || f.Basename[0] == '-' {
+			return bad("%q is no plain file name", f.Basename)
+		}
+		if seen[f.Basename] {
+			return bad("there are two files called %q", f.Basename)
+		}
+		seen[f.Basename] = true
+		content := []byte(f.Contents)
+		switch f.Encoding {
+		case "", "utf8":
+		case "base64":
+			var err error
+			if content, err = base64.StdEncoding.DecodeString(f.Contents); err != nil {
+				return bad("file %s: %v", f.Basename, err)
+			}
+		default:
+			return bad("file %s has encoding %q; use utf8 or base64", f.Basename, f.Encoding)
+		}
+		files[f.Basename] = content
+	}
+	if p.Main != "" && !seen[p.Main] {
+		return bad("main is %q, and there is no such file", p.Main)
+	}
+	for _, words := range append(slices.Collect(maps.Values(p.Switches)), p.Args) {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.ContainsRune(w, 0) }) {
+			return bad("a NUL character in an argument")
+		}
+	}
+	return files, nil
+}
+
+func programEnv(env map[string]string) (out []string, err error) {
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(env[k], 0) {
+			return nil, errors.Join(&jobs.Error{Code: "bad_request", Message: fmt.Sprintf("%q cannot be set in the environment", k)})
+		}
+		out = append(out, k+"="+env[k])
+	}
+	return out, nil
+}

@@ -1,0 +1,258 @@
+package runtime
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/hashicorp/hcl/v2/hclsimple"
+
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
+)
+
+//go:embed languages/*.hcl
+var languageFiles embed.FS
+
+// Language is how programs of one language are checked, built and run. It is
+// data: one file in languages/. In commands, {main} stands for the main file,
+// {stem} for it without its suffix, and, as whole words, {sources} for every
+// file with a suffix of the language, {args} for the arguments of the run and
+// {switches.TOOL} for the caller's switches for a tool.
+type Language struct {
+	Name     string   `hcl:"name,label"`
+	Aliases  []string `hcl:"aliases,optional"`
+	Needs    []string `hcl:"needs"`    // programs that must be installed
+	Install  string   `hcl:"install"`  // what to do when they are not
+	Version  []string `hcl:"version"`  // a command that prints it
+	Suffixes []string `hcl:"suffixes"` // of its sources, with their dots
+	Env      []string `hcl:"env,optional"`
+	Files    []File   `hcl:"file,block"`
+	Steps    []Step   `hcl:"step,block"`
+	Modes    []Mode   `hcl:"mode,block"`
+
+	version string
+}
+
+// File lies beside the caller's files, unless one of those has its name.
+type File struct {
+	Name     string `hcl:"name,label"`
+	Contents string `hcl:"contents"`
+}
+
+// Step is one command in a sandbox of its own. Limits that it names replace the
+// defaults of the request.
+type Step struct {
+	Name      string   `hcl:"name,label"`
+	Command   []string `hcl:"command"`
+	Needs     []string `hcl:"needs,optional"`
+	Install   string   `hcl:"install,optional"`
+	Seconds   int      `hcl:"seconds,optional"`
+	MemoryMiB int64    `hcl:"memory_mib,optional"`
+	FilesMiB  int64    `hcl:"files_mib,optional"`
+	Processes int      `hcl:"processes,optional"`
+}
+
+// Mode is what a caller asks for: steps in order, as long as each ends with 0.
+type Mode struct {
+	Name  string   `hcl:"name,label"`
+	Steps []string `hcl:"steps"`
+}
+
+// Languages are the ones that this machine can serve, and the others.
+type Languages struct {
+	here    []*Language
+	missing []*Language
+}
+
+// LoadLanguages reads the descriptions and asks the installed ones for their versions.
+func LoadLanguages() (*Languages, error) {
+	names, err := fs.Glob(languageFiles, "languages/*.hcl")
+	if err != nil {
+		return nil, err
+	}
+	ls := &Languages{}
+	for _, name := range names {
+		b, err := languageFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		l, err := ParseLanguage(name, b)
+		if err != nil {
+			return nil, err
+		}
+		if !installed(l.Needs) {
+			ls.missing = append(ls.missing, l)
+			continue
+		}
+		out, err := exec.Command(l.Version[0], l.Version[1:]...).CombinedOutput()
+		if l.version = versionNumber.FindString(string(out)); err != nil || l.version == "" {
+			return nil, fmt.Errorf("ask runtime %s for its version: %w: %q", l.Name, err, out)
+		}
+		ls.here = append(ls.here, l)
+	}
+	return ls, nil
+}
+
+var versionNumber = regexp.MustCompile(`\d+(\.\d+)*`)
+
+func installed(programs []string) bool {
+	return !slices.ContainsFunc(programs, func(p string) bool {
+		_, err := os.Stat(p)
+		return err != nil
+	})
+}
+
+// ParseLanguage reads one description and refuses what could not work.
+func ParseLanguage(name string, src []byte) (*Language, error) {
+	var f struct {
+		Runtime Language `hcl:"runtime,block"`
+	}
+	if err := hclsimple.Decode(path.Base(name), src, nil, &f); err != nil {
+		return nil, fmt.Errorf("read runtime: %w", err)
+	}
+	l := &f.Runtime
+	bad := func(format string, args ...any) (*Language, error) {
+		return nil, fmt.Errorf("runtime %s in %s: %s", l.Name, name, fmt.Sprintf(format, args...))
+	}
+	if len(l.Needs) == 0 || len(l.Version) == 0 || len(l.Suffixes) == 0 {
+		return bad("needs, version and suffixes must not be empty")
+	}
+	for _, s := range l.Steps {
+		if len(s.Command) == 0 || !strings.HasPrefix(s.Command[0], "/") {
+			return bad("step %s: the command must begin with an absolute path", s.Name)
+		}
+	}
+	for _, m := range l.Modes {
+		if len(m.Steps) == 0 {
+			return bad("mode %s has no steps", m.Name)
+		}
+		for _, s := range m.Steps {
+			if l.step(s) == nil {
+				return bad("mode %s: there is no step %q", m.Name, s)
+			}
+		}
+	}
+	if l.Mode("run") == nil {
+		return bad("there is no mode run")
+	}
+	return l, nil
+}
+
+func (l *Language) step(name string) *Step {
+	for i := range l.Steps {
+		if l.Steps[i].Name == name {
+			return &l.Steps[i]
+		}
+	}
+	return nil
+}
+
+// Mode returns the steps of a mode, or nil when there is no such mode.
+func (l *Language) Mode(name string) (steps []*Step) {
+	for _, m := range l.Modes {
+		if m.Name == name {
+			for _, s := range m.Steps {
+				steps = append(steps, l.step(s))
+			}
+		}
+	}
+	return steps
+}
+
+// String is name@version.
+func (l *Language) String() string { return l.Name + "@" + l.version }
+
+// Describe lists what is here, for a worker's status.
+func (ls *Languages) Describe() (all []jobs.Runtime) {
+	for _, l := range ls.here {
+		r := jobs.Runtime{Name: l.Name, Version: l.version, Aliases: l.Aliases, Environment: strings.Join(l.Needs, " ")}
+		for _, m := range l.Modes {
+			if !slices.ContainsFunc(l.Mode(m.Name), func(s *Step) bool { return !installed(s.Needs) }) {
+				r.Modes = append(r.Modes, m.Name)
+			}
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// Find returns the language that ask (name, alias, or either with @version)
+// means, or, when ask is empty, the one that the files' suffixes tell. The error
+// is a *jobs.Error.
+func (ls *Languages) Find(ask string, files []jobs.ProgramFile) (*Language, error) {
+	name, version, _ := strings.Cut(ask, "@")
+	for _, l := range ls.here {
+		switch {
+		case name == "" && slices.ContainsFunc(files, func(f jobs.ProgramFile) bool { return slices.Contains(l.Suffixes, path.Ext(f.Basename)) }):
+			return l, nil
+		case name != "" && (l.Name == name || slices.Contains(l.Aliases, name)):
+			if version == "" || version == l.version || strings.HasPrefix(l.version, version+".") {
+				return l, nil
+			}
+			return nil, &jobs.Error{Code: "runtime_missing", Message: fmt.Sprintf("runtime %s is here in version %s, not %s", l.Name, l.version, version)}
+		}
+	}
+	for _, l := range ls.missing {
+		if l.Name == name || slices.Contains(l.Aliases, name) {
+			return nil, &jobs.Error{Code: "runtime_missing", Message: fmt.Sprintf("runtime %s is not installed on this worker: %s", l.Name, l.Install)}
+		}
+	}
+	return nil, &jobs.Error{Code: "runtime_missing", Message: fmt.Sprintf("there is no runtime %q", ask)}
+}
+
+// Expand fills a command's placeholders in.
+func (l *Language) Expand(command []string, main string, args []string, p *jobs.Program) (argv []string) {
+	fill := strings.NewReplacer("{main}", main, "{stem}", strings.TrimSuffix(main, path.Ext(main)))
+	for _, word := range command {
+		tool, isSwitch := strings.CutPrefix(strings.TrimSuffix(word, "}"), "{switches.")
+		switch {
+		case word == "{sources}":
+			argv = append(argv, l.Sources(p.Files)...)
+		case word == "{args}":
+			argv = append(argv, args...)
+		case isSwitch:
+			argv = append(argv, p.Switches[tool]...)
+		default:
+			argv = append(argv, fill.Replace(word))
+		}
+	}
+	return argv
+}
+
+// Sources are the names of the language's own files, in order; each begins with
+// "./" so that none reads as a switch.
+func (l *Language) Sources(files []jobs.ProgramFile) (names []string) {
+	for _, f := range files {
+		if slices.Contains(l.Suffixes, path.Ext(f.Basename)) {
+			names = append(names, "./"+f.Basename)
+		}
+	}
+	return names
+}
+
+// Check returns a *jobs.Error where the step needs what is not installed.
+func (s *Step) Check() error {
+	if !installed(s.Needs) {
+		return &jobs.Error{Code: "runtime_missing", Message: fmt.Sprintf("%s is not available on this worker: %s", s.Name, s.Install)}
+	}
+	return nil
+}
+
+// Root is what every program sees, and Environment what it gets beside its own.
+func (l *Language) Root() sandbox.Root {
+	r := sandbox.HostRoot()
+	r.Dirs = append(r.Dirs, "/work")
+	return r
+}
+
+// Environment is the whole environment of a step.
+func (l *Language) Environment(own []string) []string {
+	return slices.Concat(environment, l.Env, own)
+}
