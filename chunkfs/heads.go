@@ -21,7 +21,7 @@ type heads struct {
 }
 
 type knownHead struct {
-	slot uint32 // of the version; 0: the store said that there is no such course
+	slot uint32 // of the version; 0: the store said that there is no head
 	at   time.Time
 }
 
@@ -38,7 +38,7 @@ func (h *heads) get(course string) (k knownHead, ok bool) {
 // that may be believed. head.ErrNotFound when there is no head.
 func (h *heads) current(ctx context.Context, course string) (slot uint32, ttl time.Duration, err error) {
 	k, ok := h.get(course)
-	if age := time.Since(k.at); ok && k.slot != 0 && age < h.fs.cfg.HeadTTL {
+	if age := time.Since(k.at); ok && age < h.fs.cfg.HeadTTL {
 		return k.slot, h.fs.cfg.HeadTTL - age, nil
 	}
 	last := k.slot
@@ -83,7 +83,11 @@ func (h *heads) ask(ctx context.Context, course string) (knownHead, error) {
 
 func (h *heads) learn(course string, k knownHead) error {
 	h.mu.Lock()
-	h.known[course] = k
+	if k.slot != 0 {
+		h.known[course] = k
+	} else {
+		delete(h.known, course) // absence is not remembered, so that nobody can fill us with it
+	}
 	h.mu.Unlock()
 	cs, ok := h.fs.state.find(course, "")
 	if !ok {

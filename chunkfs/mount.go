@@ -13,7 +13,6 @@ type Mount struct {
 	point string
 	dev   *os.File
 	done  chan struct{} // closed when the kernel has let go
-	err   error         // set before
 	once  sync.Once
 }
 
@@ -32,7 +31,9 @@ func (f *FS) Mount(ctx context.Context, mountpoint string) (*Mount, error) {
 	m := &Mount{point: mountpoint, dev: dev, done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
-		m.err = f.Serve(dev, init, false, nil)
+		if err := f.Serve(dev, init, false, nil); err != nil {
+			f.cfg.Log.Error().Err(err).Msg("mount failed")
+		}
 	}()
 	return m, nil
 }
