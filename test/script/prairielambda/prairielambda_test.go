@@ -1,0 +1,73 @@
+// Package prairielambda runs the authors' commands as their README shows them.
+package prairielambda
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/course"
+)
+
+func TestScripts(t *testing.T) {
+	if exec.Command("/usr/bin/python3", "-c", "import numpy, sympy, lxml").Run() != nil {
+		if os.Getenv("REQUIRE_ALL") == "1" {
+			t.Fatal("a /usr/bin/python3 with numpy, sympy and lxml is required")
+		}
+		t.Skip("this machine lacks a /usr/bin/python3 with numpy, sympy and lxml")
+	}
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin, "../../../cmd/prairielambda")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	testscript.Run(t, testscript.Params{
+		Dir:                 ".",
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
+			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, ".cache"))
+			if err := os.WriteFile(filepath.Join(e.WorkDir, "readme.sh"), []byte(firstQuestion(t)), 0o644); err != nil {
+				return err
+			}
+			return course.WriteSample(filepath.Join(e.WorkDir, "sample"))
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": exitCode},
+	})
+}
+
+// firstQuestion is what the README tells a newcomer to type, without the server
+// at its end.
+func firstQuestion(t *testing.T) string {
+	b, err := os.ReadFile("../../../cmd/prairielambda/README.md")
+	require.NoError(t, err)
+	_, text, ok := strings.Cut(string(b), "```sh\n")
+	require.True(t, ok)
+	text, _, ok = strings.Cut(text, "prairielambda dev my-course\n```")
+	require.True(t, ok, "the README's first block ends with dev")
+	return "set -e\n" + text
+}
+
+// exitCode runs a program and checks its exit code: code N PROGRAM ARG...
+func exitCode(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if ee := new(exec.ExitError); err != nil {
+		var ok bool
+		if ee, ok = err.(*exec.ExitError); !ok { //nolint:errorlint // testscript returns it as it is
+			ts.Fatalf("%v", err)
+		}
+		got = ee.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("%s ended with %d, not %d", args[1], got, want)
+	}
+}
