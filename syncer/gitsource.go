@@ -149,17 +149,22 @@ func (t *gitTree) readLinks(links []*node) error {
 }
 
 func (t *gitTree) read(ctx context.Context, files []*node, fn func(*node, int64, io.Reader) error) error {
-	ids := make([]git.ID, len(files))
-	for i, n := range files {
-		ids[i] = n.id
-	}
-	return t.repo.Objects(ids, func(i int, kind string, size int64, r io.Reader) error {
-		if kind != "blob" {
-			return fmt.Errorf("object %s of %q: %w", t.hex(ids[i]), files[i].path(), git.ErrMissing)
+	for batch := range slices.Chunk(files, 4096) {
+		ids := make([]git.ID, len(batch))
+		for i, n := range batch {
+			ids[i] = n.id
 		}
-		if err := ctx.Err(); err != nil {
+		if err := t.repo.Objects(ids, func(i int, kind string, size int64, r io.Reader) error {
+			if kind != "blob" {
+				return fmt.Errorf("object %s of %q: %w", t.hex(ids[i]), batch[i].path(), git.ErrMissing)
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return fn(batch[i], size, r)
+		}); err != nil {
 			return err
 		}
-		return fn(files[i], size, r)
-	})
+	}
+	return nil
 }

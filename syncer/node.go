@@ -19,17 +19,16 @@ type node struct {
 	parent *node
 	kids   []*node // of an expanded directory, sorted by name
 
-	typ    manifest.Type
-	exec   bool
 	target string
 	id     git.ID // of the git object; zero for a tree without git
 	stat   *stat  // of a file in a directory; nil in git
-
-	known  bool // size and digest are right without reading
 	size   int64
 	digest blob.Digest
+	prev   int // the entry of the same path and type in the previous manifest, or -1
 
-	prev  int // the entry of the same path and type in the previous manifest, or -1
+	typ   manifest.Type
+	exec  bool
+	known bool // size and digest are right without reading
 	same  bool
 	state manifest.State // of a directory
 	was   manifest.State // its state in the previous version

@@ -79,6 +79,15 @@ type plan struct {
 	prev  *manifest.Manifest
 }
 
+// count is the number of nodes from n down.
+func (n *node) count() int {
+	c := 1
+	for _, k := range n.kids {
+		c += k.count()
+	}
+	return c
+}
+
 // flatten lays the tree out breadth first and numbers its chunks.
 func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 	p := &plan{prev: prev, spec: manifest.Spec{
@@ -93,12 +102,14 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 		up   int // the directory it lies in
 	}
 	queue := []item{{n: root, prev: root.prev}}
+	size := root.count()
 	if prev != nil {
 		cur = prev.Cursor()
-		queue = append(make([]item, 0, prev.Len()+64), queue...)
-		p.nodes, p.from, p.up = make([]*node, 0, prev.Len()+64), make([]int, 0, prev.Len()+64), make([]int, 0, prev.Len()+64)
-		p.spec.Entries = make([]manifest.SpecEntry, 0, prev.Len()+64)
+		size += prev.Len() // at most: what was expanded is counted twice
 	}
+	queue = append(make([]item, 0, size), queue...)
+	p.nodes, p.from, p.up = make([]*node, 0, size), make([]int, 0, size), make([]int, 0, size)
+	p.spec.Entries = make([]manifest.SpecEntry, 0, size)
 	for i := 0; i < len(queue); i++ {
 		it := queue[i]
 		e := manifest.SpecEntry{Blob: -1, Link: i}

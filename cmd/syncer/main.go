@@ -10,7 +10,7 @@ import (
 func main() {
 	// A push is short: collect late while memory is plenty, and often above 100 MiB.
 	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(100 << 20)
+	debug.SetMemoryLimit(125 << 20)
 	cli.Main(root())
 }
 

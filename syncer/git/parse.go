@@ -65,7 +65,6 @@ var errTree = errors.New("malformed tree object")
 // name, NUL, and the id. Names come in git's own order.
 func parseTree(b []byte, idLen int) ([]Entry, error) {
 	entries := make([]Entry, 0, len(b)/(idLen+16))
-	names := string(b) // one copy, shared by all names
 	for at := 0; at < len(b); {
 		sp := bytes.IndexByte(b[at:], ' ')
 		if sp <= 0 || sp > 6 {
@@ -83,7 +82,7 @@ func parseTree(b []byte, idLen int) ([]Entry, error) {
 		if nul <= 0 || len(b)-at-nul-1 < idLen {
 			return nil, errTree
 		}
-		e := Entry{Name: names[at : at+nul]}
+		e := Entry{Name: string(b[at : at+nul])}
 		at += nul + 1
 		copy(e.ID[:], b[at:at+idLen])
 		at += idLen

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -105,16 +106,23 @@ func (r *Repo) Trees(ids []ID, fn func(i int, entries []Entry) error) error {
 // empty kind. content is valid until fn returns, need not be read to its end,
 // and ends with an error when its bytes do not hash to the id.
 func (r *Repo) Objects(ids []ID, fn func(i int, kind string, size int64, content io.Reader) error) error {
-	names := make([]string, len(ids))
-	for i, id := range ids {
-		names[i] = fmt.Sprintf("%x", id[:r.idLen])
-	}
-	return r.each(names, func(i int, id ID, kind string, size int64, content io.Reader) error {
-		if kind != "" && id != ids[i] {
-			return fmt.Errorf("asked for object %s, got %x", names[i], id[:r.idLen])
+	const batch = 4096 // bounds what is asked ahead
+	for from := 0; from < len(ids); from += batch {
+		part := ids[from:min(from+batch, len(ids))]
+		names := make([]string, len(part))
+		for i, id := range part {
+			names[i] = hex.EncodeToString(id[:r.idLen])
 		}
-		return fn(i, kind, size, content)
-	}, missingOK)
+		if err := r.each(names, func(i int, id ID, kind string, size int64, content io.Reader) error {
+			if kind != "" && id != part[i] {
+				return fmt.Errorf("asked for object %s, got %x", names[i], id[:r.idLen])
+			}
+			return fn(from+i, kind, size, content)
+		}, missingOK); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type option bool

@@ -13,7 +13,6 @@ import (
 // which cannot leave a directory out, does not read that.
 func (b *bench) generate(n int) error {
 	r := rand.New(rand.NewPCG(uint64(n), 1))
-	b.n = n
 	b.repo = filepath.Join(b.dir, fmt.Sprintf("course-%d", n))
 	b.tree = filepath.Join(b.repo, "tree")
 	words := make([]string, 5000)

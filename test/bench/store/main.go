@@ -8,6 +8,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -17,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -77,12 +79,11 @@ var tools = []tool{
 }
 
 type bench struct {
-	ctx                context.Context
-	dir, syncer        string
-	repo, tree         string // the repository, and its working tree without .git
-	out                *tabwriter.Writer
-	peakKiB            int64
-	changes, stores, n int
+	ctx             context.Context
+	dir, syncer     string
+	repo, tree      string // the repository, and its working tree without .git
+	out             *tabwriter.Writer
+	changes, stores int
 }
 
 func run(ctx context.Context, dir string, runs int, large bool) error {
@@ -235,10 +236,43 @@ func (b *bench) timed(t tool, store string) (time.Duration, int64, error) {
 func (b *bench) exec(args ...string) (int64, error) {
 	cmd := exec.CommandContext(b.ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD=bench", "RESTIC_CACHE_DIR="+filepath.Join(b.dir, "restic-cache"), "GIT_CONFIG_GLOBAL=/dev/null")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return 0, errors.Join(fmt.Errorf("%s: %s", strings.Join(args, " "), out), err)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		return 0, err
 	}
-	ru, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return ru.Maxrss, nil
+	// getrusage would count the git below it, and with that git's mapped packs.
+	peak := make(chan int64)
+	done := make(chan struct{})
+	go func() {
+		var kib int64
+		for {
+			kib = max(kib, highWater(cmd.Process.Pid))
+			select {
+			case <-done:
+				peak <- kib
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}()
+	err := cmd.Wait()
+	close(done)
+	kib := <-peak
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("%s: %s", strings.Join(args, " "), out.String()), err)
+	}
+	return kib, nil
+}
+
+// highWater is the peak resident memory of a process in KiB; 0 once it is gone.
+func highWater(pid int) int64 {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return n
+		}
+	}
+	return 0
 }
