@@ -1,0 +1,77 @@
+package durable
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestFilesAreReplacedWhole(t *testing.T) {
+	dir := t.TempDir()
+	p := filepath.Join(dir, "f")
+	require.NoError(t, WriteFile(p, []byte("one"), 0o600))
+	require.NoError(t, WriteFileAfter(dir, p, []byte("two"), 0o644))
+	b, err := os.ReadFile(p)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(b))
+	st, err := os.Stat(p)
+	require.NoError(t, err)
+	require.Equal(t, fs.FileMode(0o644), st.Mode().Perm())
+
+	require.ErrorIs(t, CreateUnsynced(p, []byte("three"), 0o644), fs.ErrExist)
+	require.NoError(t, CreateUnsynced(filepath.Join(dir, "g"), []byte("three"), 0o644))
+	require.NoError(t, Sync(dir, p))
+	require.Error(t, Sync(dir, filepath.Join(dir, "none")))
+	require.NoError(t, SyncFS(dir))
+	require.Error(t, WriteFile(filepath.Join(dir, "no", "f"), nil, 0o644))
+	require.Error(t, WriteFileAfter(filepath.Join(dir, "no"), p, []byte("four"), 0o644))
+	names, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, names, 2, "failures leave nothing behind")
+	b, err = os.ReadFile(p)
+	require.NoError(t, err)
+	require.Equal(t, "two", string(b), "and change nothing")
+}
+
+func TestOneCreatorWins(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "f")
+	wins := make(chan bool, 16)
+	for range cap(wins) {
+		go func() {
+			err := CreateUnsynced(p, []byte("x"), 0o644)
+			wins <- err == nil
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				t.Errorf("create: %v", err)
+			}
+		}()
+	}
+	n := 0
+	for range cap(wins) {
+		if <-wins {
+			n++
+		}
+	}
+	require.Equal(t, 1, n)
+}
+
+func TestSweepSparesTheYoungAndTheNamed(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Temp(dir, []byte("x"), 0o600, false)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "named"), nil, 0o600))
+	count := func() int {
+		names, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		return len(names)
+	}
+	require.NoError(t, Sweep(dir, time.Now().Add(-time.Hour)))
+	require.Equal(t, 2, count())
+	require.NoError(t, Sweep(dir, time.Now().Add(time.Hour)))
+	require.Equal(t, 1, count())
+	require.NoError(t, Sweep(filepath.Join(dir, "none"), time.Now()))
+}
