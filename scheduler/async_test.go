@@ -169,3 +169,15 @@ func TestDownload(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{"main.gpr": "project Main is", "main.adb": "x"}, got)
 }
+
+func TestPurgeReachesTheSpools(t *testing.T) {
+	w := teller(t, 0)
+	_, url := gateway(t, scheduler.Config{}, w)
+	id := begin(t, url)
+	poll := fmt.Sprintf(`{"identifier":%q,"read":0}`, id)
+	require.Equal(t, http.StatusOK, post(t, url+"/check_output/", poll).status)
+	require.Equal(t, http.StatusNoContent, do(t, http.MethodPost, url+"/purge", "").status)
+	require.Equal(t, http.StatusNotFound, post(t, url+"/check_output/", poll).status)
+	w.Crash()
+	require.Equal(t, http.StatusServiceUnavailable, do(t, http.MethodPost, url+"/purge", "").status, "not done")
+}

@@ -1,9 +1,11 @@
 package scheduler
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/prairielambda/prairielambda/jobs"
 )
@@ -52,7 +54,7 @@ func (g *Gateway) batch(x *exchange) error {
 	inv.Course, inv.Version = x.vars["course"], x.vars["version"]
 	ctx, cancel := g.deadline(x)
 	defer cancel()
-	res, err := g.invoke(ctx, x, inv)
+	res, err := g.invokeNamed(ctx, x, inv)
 	if err != nil {
 		return err
 	}
@@ -79,6 +81,49 @@ func (g *Gateway) batch(x *exchange) error {
 	}
 	x.send("application/json", b)
 	return nil
+}
+
+// invokeNamed runs the items of a batch that have a name. A question's item
+// without one (the RFC's own example has it) names nothing that could be there:
+// it is missing, whatever the course holds.
+func (g *Gateway) invokeNamed(ctx context.Context, x *exchange, inv *jobs.Invocation) (*jobs.Result, error) {
+	all := inv.Calls
+	inv.Calls = slices.DeleteFunc(slices.Clone(all), func(c jobs.Call) bool { return c.Name == "" })
+	if i := slices.IndexFunc(all, func(c jobs.Call) bool { return c.Name == "" }); i >= 0 && inv.StopOnError {
+		inv.Calls = all[:i]
+	}
+	res := &jobs.Result{}
+	var err error
+	if len(inv.Calls) > 0 {
+		res, err = g.invoke(ctx, x, inv)
+	} else {
+		var v *jobs.VersionInfo // there is nothing to run, but perhaps no course either
+		if v, err = g.lookup(ctx, x, inv.Course, inv.Version); err == nil {
+			x.note.version = v.Version
+			x.w.Header().Set("Prairie-Version", v.Version)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	ran := res.Calls
+	res.Calls = make([]jobs.CallResult, len(all))
+	for i, c := range all {
+		switch {
+		case c.Name == "" && !(inv.StopOnError && stopped(res.Calls[:i])):
+			res.Calls[i] = jobs.CallResult{Outcome: jobs.Missing, Code: jobs.QuestionMissing, Message: "neither the item nor the batch names a question"}
+		case c.Name != "" && len(ran) > 0:
+			res.Calls[i], ran = ran[0], ran[1:]
+		default:
+			res.Calls[i] = jobs.CallResult{Outcome: jobs.SessionLost, Message: "an earlier call ended the session"}
+		}
+	}
+	return res, nil
+}
+
+// stopped reports whether a call before was not OK.
+func stopped(before []jobs.CallResult) bool {
+	return slices.ContainsFunc(before, func(r jobs.CallResult) bool { return r.Outcome != jobs.OK })
 }
 
 // lines answers one JSON line an item, and one with the data at the end.
@@ -139,7 +184,7 @@ func decodeBatch(raw []byte, maxItems int) (*jobs.Invocation, error) {
 
 // call checks an item and gives it the name that it leaves out: the batch's
 // question, or the tag that the element's HTML begins with. The RFC's own batch
-// names no question at all; the worker answers such an item with question_missing.
+// names no question at all; see invokeNamed.
 func (it batchItem) call(question string) (jobs.Call, error) {
 	c := jobs.Call{Type: it.Type, Name: it.Name, Method: it.Method, HTML: it.HTML}
 	if err := checkWord("method", it.Method); err != nil {

@@ -2,10 +2,12 @@ package scheduler
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
 	"github.com/prairielambda/prairielambda/scheduler/rendercache"
 )
 
@@ -60,12 +62,29 @@ func (g *Gateway) cached(ctx context.Context, x *exchange, inv *jobs.Invocation,
 	return res, err
 }
 
-// purge empties the render cache.
+// purge empties the render cache and the spools of the workers' completed runs.
+// A worker that keeps none says so with 404 or 405; one that cannot be reached
+// fails the purge, so that nobody takes it for done.
 func (g *Gateway) purge(x *exchange) error {
+	var errs []error
 	if g.cache != nil {
-		if err := g.cache.Purge(); err != nil {
-			return err
+		errs = append(errs, g.cache.Purge())
+	}
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	for _, w := range g.fleet.Workers() {
+		res, err := w.Send(ctx, fleet.Request{Method: http.MethodDelete, Path: "/v1/runs", ID: x.id})
+		var we *fleet.Error
+		switch {
+		case err == nil:
+			res.Body.Close()
+		case errors.As(err, &we) && (we.Status == http.StatusNotFound || we.Status == http.StatusMethodNotAllowed):
+		default:
+			errs = append(errs, err)
 		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	x.w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -1,6 +1,7 @@
 package scheduler_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func TestTheExamplesOfTheRFC(t *testing.T) {
 	require.JSONEq(t, `{
 		"data": {"params": {"number": 123}, "graded": true},
 		"responses": [
-			{"status": 404, "output": "", "body": {"error": {"code": "question_missing", "message": "question/.grade",
+			{"status": 404, "output": "", "body": {"error": {"code": "question_missing", "message": "neither the item nor the batch names a question",
 				"outcome": "missing", "retryable": false, "id": "`+r.header.Get("Prairie-Id")+`"}}},
 			{"status": 200, "output": "", "body": {"params": {"number": 123}, "graded": true}}
 		]}`, r.body)
@@ -226,4 +227,40 @@ func TestClientFiles(t *testing.T) {
 	r = get(t, url+"/courses/tam212/current/files/questions/addNumbers/server.py")
 	require.Equal(t, http.StatusNotFound, r.status)
 	require.Equal(t, "file_missing", r.fault(t).Code)
+}
+
+func TestBatchItemsThatNameNothing(t *testing.T) {
+	w, url := one(t)
+	item := func(name string) string { return `{"type":"question","name":"` + name + `","method":"generate"}` }
+	for _, tc := range []struct {
+		items, onError string
+		want           []string
+		runs           int64
+	}{
+		{item("addNumbers") + "," + item("") + "," + item("addNumbers"), "continue", []string{"200", "404", "200"}, 2},
+		{item("addNumbers") + "," + item("") + "," + item("addNumbers"), "stop", []string{"200", "404", "424"}, 1},
+		{item("broken") + "," + item("") + "," + item("addNumbers"), "stop", []string{"422", "424", "424"}, 0},
+		{item("") + "," + item(""), "continue", []string{"404", "404"}, 0},
+	} {
+		before := w.Calls.Load()
+		r := post(t, url+"/courses/tam212/current/", `{"data":{"a":1},"on_error":"`+tc.onError+`","requests":[`+tc.items+`]}`)
+		require.Equal(t, http.StatusOK, r.status, r.body)
+		var got struct {
+			Data      map[string]any
+			Responses []struct{ Status json.Number }
+		}
+		require.NoError(t, json.Unmarshal([]byte(r.body), &got))
+		var statuses []string
+		for _, it := range got.Responses {
+			statuses = append(statuses, it.Status.String())
+		}
+		require.Equal(t, tc.want, statuses)
+		require.EqualValues(t, 1, got.Data["a"])
+		if tc.runs > 0 {
+			require.Equal(t, tc.runs, w.Calls.Load()-before)
+		}
+	}
+	r := post(t, url+"/courses/nope/current/", `{"data":{},"requests":[`+item("")+`]}`)
+	require.Equal(t, http.StatusNotFound, r.status)
+	require.Equal(t, "course_missing", r.fault(t).Code)
 }

@@ -14,7 +14,7 @@ func purgeCommand() *cli.Command {
 	gateway, secret := "http://127.0.0.1:7300", ""
 	return &cli.Command{
 		Name:  "purge",
-		Short: "make a running gateway forget every kept result, in memory and on disk",
+		Short: "make a running gateway forget every kept result, and its workers every completed run",
 		Flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&gateway, "gateway", gateway, "base URL of the gateway")
 			fs.StringVar(&secret, "token", "", "token with the scope purge:*")

@@ -18,7 +18,7 @@ type Catalog struct {
 	Name, Title string
 	Topics      map[string]Topic
 	Questions   []Entry // by topic in the course's order, then by QID
-	Elements    []string
+	Elements    []element
 	Faults      []Fault
 }
 
@@ -47,27 +47,9 @@ type parsed struct {
 	info question.Info
 }
 
-// catalog reads a version, or remembers it.
-func (s *Server) catalog(version string) *Catalog {
-	s.mu.Lock()
-	c := s.catalogs[version]
-	s.mu.Unlock()
-	if c != nil {
-		return c
-	}
-	c = s.readCatalog(s.cfg.Files(version))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.catalogs) > 8 {
-		clear(s.catalogs)
-	}
-	s.catalogs[version] = c
-	return c
-}
-
 func (s *Server) readCatalog(files fs.FS) *Catalog {
 	c := readCourse(files)
-	c.readElements(files)
+	c.Elements = elements(files, c.fault)
 	uuids := map[string]string{}
 	err := fs.WalkDir(files, "questions", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -174,33 +156,6 @@ func readCourse(files fs.FS) *Catalog {
 		c.Topics[t.Name] = t
 	}
 	return c
-}
-
-// readElements checks that each course element has its controller.
-func (c *Catalog) readElements(files fs.FS) {
-	dirs, _ := fs.ReadDir(files, "elements")
-	for _, d := range dirs {
-		p := "elements/" + d.Name()
-		if !d.IsDir() {
-			continue
-		}
-		c.Elements = append(c.Elements, d.Name())
-		b, err := fs.ReadFile(files, p+"/info.json")
-		if err != nil {
-			c.fault(p+"/info.json", "missing: it names the element's controller")
-			continue
-		}
-		info := struct {
-			Controller string `json:"controller"`
-		}{d.Name() + ".py"}
-		if err := json.Unmarshal(b, &info); err != nil {
-			c.fault(p+"/info.json", question.JSONFault(b, err))
-			continue
-		}
-		if _, err := fs.Stat(files, p+"/"+info.Controller); err != nil {
-			c.fault(p+"/info.json", fmt.Sprintf("the controller %q is missing", info.Controller))
-		}
-	}
 }
 
 func (c *Catalog) fault(file, message string) {

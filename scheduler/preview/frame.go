@@ -56,16 +56,15 @@ func (d *documents) get(id string) []byte {
 
 // document wraps a panel's HTML. Styles and scripts of the question and of the
 // course's elements come first, as PrairieLearn has them.
-func (s *Server) document(files fs.FS, version string, info question.Info, content string, form bool) []byte {
+func document(version string, elements []element, info question.Info, content string, form bool) []byte {
 	var b bytes.Buffer
 	b.WriteString(`<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">` +
 		`<meta name="color-scheme" content="light dark"><title>Question</title><link rel="stylesheet" href="` + asset("frame.css") + `">`)
 	base := "/files/" + version + "/"
-	scripts := dependencies(files, content, info, func(style bool, p string) {
-		if style {
-			b.WriteString(`<link rel="stylesheet" href="` + html.EscapeString(base+p) + `">`)
-		}
-	})
+	styles, scripts := dependencies(elements, info)
+	for _, p := range styles {
+		b.WriteString(`<link rel="stylesheet" href="` + html.EscapeString(base+p) + `">`)
+	}
 	b.WriteString(`<script src="` + asset("frame.js") + `"></script>`)
 	if strings.Contains(content, `\(`) || strings.Contains(content, `\[`) || strings.Contains(content, "$") || strings.Contains(content, "MathJax") {
 		b.WriteString(`<script defer src="` + asset("mathjax.js") + `"></script>`)

@@ -57,12 +57,20 @@ type Server struct {
 	version  string
 	fault    string // why the newest edit is not shown
 	catalogs map[string]*Catalog
+	known    map[string]basics
 	infos    map[string]parsed
+
+	news   chan struct{} // tells readAhead
+	cancel context.CancelFunc
+	ahead  sync.WaitGroup
 }
 
 // New opens a course's page. Changed must name a version before it can be shown.
 func New(ctx context.Context, cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, docs: newDocuments(), catalogs: map[string]*Catalog{}, infos: map[string]parsed{}}
+	s := &Server{
+		cfg: cfg, docs: newDocuments(), catalogs: map[string]*Catalog{}, known: map[string]basics{}, infos: map[string]parsed{},
+		news: make(chan struct{}, 1),
+	}
 	var err error
 	if s.page, err = parseTemplates(); err != nil {
 		return nil, fmt.Errorf("preview: %w", err)
@@ -88,12 +96,16 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		s.mux.HandleFunc(pattern, s.handler(h))
 	}
 	s.mux.HandleFunc("GET /static/{name}", static)
+	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	s.ahead.Go(func() { s.readAhead(ctx) })
 	return s, nil
 }
 
 // Close lets the listeners go and closes the database.
 func (s *Server) Close() error {
+	s.cancel()
 	s.hub.close()
+	s.ahead.Wait()
 	return s.store.close()
 }
 
@@ -114,6 +126,10 @@ func (s *Server) Changed(version string, fault error) bool {
 	s.mu.Unlock()
 	if news {
 		s.hub.tell(version)
+		select {
+		case s.news <- struct{}{}:
+		default: // it will look anyhow
+		}
 	}
 	return news
 }

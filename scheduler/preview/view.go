@@ -66,7 +66,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 	q.Options = s.urls(v)
 	p := &view{
 		Title: q.Info.Title, Course: s.cfg.Course, QID: qid, Version: v.Version, Fault: fault, Tier: s.cfg.Tier, Info: q.Info, Needs: q.Info.Needs(),
-		Color: readCourse(s.cfg.Files(v.Version)).Topics[q.Info.Topic].Color, Variant: v, Old: v.Version != newest,
+		Color: s.basics(v.Version).course.Topics[q.Info.Topic].Color, Variant: v, Old: v.Version != newest,
 		SubmitToken:  s.token("submit", strconv.FormatInt(v.ID, 10)),
 		VariantToken: s.token("variant", qid), SeedsToken: s.token("seeds", qid),
 	}
@@ -199,7 +199,7 @@ func (s *Server) panels(ctx context.Context, q *question.Question, p *view, vali
 	if last != nil {
 		jobs = append(jobs, &job{panel: question.SubmissionPanel, frame: &p.Submitted})
 	}
-	files := s.cfg.Files(p.Version)
+	elements := s.basics(p.Version).elements
 	g, ctx := errgroup.WithContext(ctx)
 	for _, j := range jobs {
 		g.Go(func() error {
@@ -211,7 +211,7 @@ func (s *Server) panels(ctx context.Context, q *question.Question, p *view, vali
 			}
 			j.step = step
 			if !step.Failed() {
-				*j.frame = "/frame/" + s.docs.put(s.document(files, p.Version, q.Info, html, j.panel == question.QuestionPanel))
+				*j.frame = "/frame/" + s.docs.put(document(p.Version, elements, q.Info, html, j.panel == question.QuestionPanel))
 			}
 			return nil
 		})

@@ -218,6 +218,12 @@ func (w *Worker) invoke(rw http.ResponseWriter, r *http.Request, st State) {
 		refuse(rw, http.StatusNotFound, e)
 		return
 	}
+	for _, c := range inv.Calls {
+		if c.Name == "" {
+			refuse(rw, http.StatusBadRequest, &jobs.Error{Code: "bad_request", Message: "a call without a name"})
+			return
+		}
+	}
 	res := w.session(r.Context(), v, &inv)
 	if r.Context().Err() != nil {
 		w.Cancelled.Add(1)
@@ -257,13 +263,13 @@ func (w *Worker) session(ctx context.Context, v Version, inv *jobs.Invocation) *
 			res.Calls = append(res.Calls, jobs.CallResult{Outcome: jobs.SessionLost, Message: "an earlier call ended the session"})
 			continue
 		}
-		cr := w.call(ctx, v, inv, c, res.Data)
+		cr := w.call(ctx, v, c, res.Data)
 		if cr.Outcome == jobs.OK && cr.Data != nil {
 			res.Data = cr.Data
 		}
 		switch cr.Outcome {
-		case jobs.OK, jobs.Missing:
-		case jobs.QuestionError:
+		case jobs.OK:
+		case jobs.QuestionError, jobs.Missing:
 			lost = inv.StopOnError
 		default:
 			lost = true
@@ -273,10 +279,7 @@ func (w *Worker) session(ctx context.Context, v Version, inv *jobs.Invocation) *
 	return res
 }
 
-func (w *Worker) call(ctx context.Context, v Version, inv *jobs.Invocation, c jobs.Call, data json.RawMessage) jobs.CallResult {
-	if c.Name == "" && c.Type != jobs.Element {
-		c.Name = inv.Question
-	}
+func (w *Worker) call(ctx context.Context, v Version, c jobs.Call, data json.RawMessage) jobs.CallResult {
 	prefix := string(c.Type) + "/" + c.Name + "."
 	f, ok := v.Functions[prefix+c.Method]
 	if !ok {

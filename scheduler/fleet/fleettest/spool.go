@@ -36,6 +36,17 @@ func (s *spool) chunk(from int) jobs.RunChunk {
 
 func (w *Worker) runs(rw http.ResponseWriter, r *http.Request, st State) {
 	id := strings.TrimPrefix(strings.TrimPrefix(r.URL.Path, "/v1/runs"), "/")
+	if r.Method == http.MethodDelete {
+		w.mu.Lock()
+		for id, s := range w.spools {
+			if s.chunk(0).Completed {
+				delete(w.spools, id)
+			}
+		}
+		w.mu.Unlock()
+		rw.WriteHeader(http.StatusNoContent)
+		return
+	}
 	if id == "" {
 		var req jobs.RunRequest
 		if err := json.NewDecoder(r.Body).Decode(&req); err != nil || st.Frames == nil {
