@@ -56,7 +56,7 @@ var allowed = map[string][]string{
 
 	"test/arch":   {},
 	"test/course": {},
-	"test/...":    {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/..."},
+	"test/...":    {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/...", "nomad"},
 	"nomad":       {},
 }
 

@@ -1,0 +1,310 @@
+// Package nomad runs real Nomad agents for tests and for `make cluster`: one
+// agent that is server and client on loopback, or a cluster in network
+// namespaces of this machine.
+//
+// It guarantees that Close ends what was started, jobs first, and leaves no
+// mount and no process; it ends only processes that it started.
+package nomad
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/nomad/api"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	specs "github.com/prairielambda/prairielambda/nomad"
+)
+
+// Root is the directory of the repository.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "../../..")
+}
+
+// Program returns the path of a Nomad agent; build says whether one may be built
+// where there is none, which takes minutes.
+func Program(build bool) (string, error) {
+	cmd := exec.Command(filepath.Join(Root(), "nomad/agent/build"))
+	if !build {
+		cmd.Args = append(cmd.Args, "--path")
+	}
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("find a Nomad agent: %w: %s", err, errs.String())
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// Agent is one running agent.
+type Agent struct {
+	Dir     string // its own, below the one given to Start
+	Address string // base URL of its HTTP API
+	Client  *api.Client
+
+	program string
+	netns   string // name of the network namespace that it runs in, or ""
+	cmd     *exec.Cmd
+}
+
+// AgentConfig says what an agent is, besides the files of nomad/config.
+type AgentConfig struct {
+	Program string
+	Dir     string // made when it is missing
+	Name    string
+	Server  bool
+	Client  bool
+	IP      string // to bind and advertise
+	Ports   [3]int // http, rpc, serf
+	Device  string // network interface of IP
+	Netns   string
+	Expect  int      // servers
+	Join    []string // the servers: host:port, of serf for a server and of rpc for a client
+	ACL     bool
+}
+
+// Loopback is the configuration of an agent beside others on loopback.
+func Loopback(program, dir string) (AgentConfig, error) {
+	cfg := AgentConfig{Program: program, Dir: dir, Name: filepath.Base(dir), IP: "127.0.0.1", Device: "lo", Expect: 1}
+	for i := range cfg.Ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return cfg, err
+		}
+		defer l.Close()
+		cfg.Ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return cfg, nil
+}
+
+// NewAgent writes the agent's configuration; Start starts it.
+func NewAgent(cfg AgentConfig) (*Agent, error) {
+	a := &Agent{Dir: cfg.Dir, program: cfg.Program, netns: cfg.Netns}
+	a.Address = fmt.Sprintf("http://%s:%d", cfg.IP, cfg.Ports[0])
+	if err := os.MkdirAll(filepath.Join(a.Dir, "config"), 0o755); err != nil {
+		return nil, err
+	}
+	files := []string{"common"}
+	if cfg.Server {
+		files = append(files, "server")
+	}
+	if cfg.Client {
+		files = append(files, "client")
+	}
+	for _, f := range files {
+		b, err := fs.ReadFile(specs.Files, "config/"+f+".hcl")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(a.Dir, "config", f+".hcl"), b, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(filepath.Join(a.Dir, "config", "own.hcl"), []byte(cfg.own()), 0o644); err != nil {
+		return nil, err
+	}
+	var err error
+	c := api.DefaultConfig()
+	c.Address = a.Address
+	a.Client, err = api.NewClient(c)
+	return a, err
+}
+
+// own is what is the machine's own.
+func (c *AgentConfig) own() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "name = %q\ndata_dir = %q\nbind_addr = %q\nlog_level = \"INFO\"\n", c.Name, filepath.Join(c.Dir, "data"), c.IP)
+	fmt.Fprintf(&b, "ports {\n  http = %d\n  rpc = %d\n  serf = %d\n}\n", c.Ports[0], c.Ports[1], c.Ports[2])
+	fmt.Fprintf(&b, "advertise {\n  http = %q\n  rpc = %q\n  serf = %q\n}\n", c.IP, c.IP, c.IP)
+	if c.ACL {
+		b.WriteString("acl {\n  enabled = true\n}\n")
+	}
+	if c.Server {
+		fmt.Fprintf(&b, "server {\n  bootstrap_expect = %d\n", c.Expect)
+		if len(c.Join) > 0 {
+			fmt.Fprintf(&b, "  server_join {\n    retry_join = [%s]\n    retry_interval = \"1s\"\n  }\n", quoted(c.Join))
+		}
+		b.WriteString("}\n")
+	}
+	if c.Client {
+		// The machine is small and busy: room for every job, whatever it has.
+		fmt.Fprintf(&b, "client {\n  network_interface = %q\n  cpu_total_compute = 8000\n  memory_total_mb = 16000\n", c.Device)
+		if len(c.Join) > 0 {
+			fmt.Fprintf(&b, "  servers = [%s]\n", quoted(c.Join))
+		}
+		b.WriteString("}\n")
+	}
+	return b.String()
+}
+
+func quoted(addrs []string) string {
+	var q []string
+	for _, a := range addrs {
+		q = append(q, strconv.Quote(a))
+	}
+	return strings.Join(q, ", ")
+}
+
+// Start starts the agent and does not wait for it.
+func (a *Agent) Start() error {
+	log, err := os.OpenFile(a.Log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	args := []string{a.program, "agent", "-config", filepath.Join(a.Dir, "config")}
+	if a.netns != "" {
+		args = append([]string{"ip", "netns", "exec", a.netns}, args...)
+	}
+	a.cmd = exec.Command(args[0], args[1:]...)
+	a.cmd.Stdout, a.cmd.Stderr = log, log
+	a.cmd.Dir = a.Dir
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is for us
+	if err := a.cmd.Start(); err != nil {
+		return fmt.Errorf("start agent: %w", err)
+	}
+	return nil
+}
+
+// Log is the path of the agent's log.
+func (a *Agent) Log() string { return filepath.Join(a.Dir, "agent.log") }
+
+// Pid is the agent's process.
+func (a *Agent) Pid() int { return a.cmd.Process.Pid }
+
+// Stop ends the agent with sig and waits; its allocations run on.
+func (a *Agent) Stop(sig syscall.Signal) {
+	if a.cmd == nil {
+		return
+	}
+	_ = a.cmd.Process.Signal(sig)
+	timer := time.AfterFunc(30*time.Second, func() { _ = a.cmd.Process.Kill() })
+	_ = a.cmd.Wait()
+	timer.Stop()
+	a.cmd = nil
+}
+
+// CLI runs the nomad program against this agent and returns what it printed.
+func (a *Agent) CLI(args ...string) (string, error) {
+	cmd := exec.Command(a.program, args...)
+	cmd.Env = append(os.Environ(), "NOMAD_ADDR="+a.Address)
+	cmd.Dir = filepath.Join(Root(), "nomad")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("nomad %s: %w\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// Led waits until there is a leader that can sign for clients. A client that
+// comes before that tries again only half a minute later.
+func (a *Agent) Led(ctx context.Context) error {
+	return Await(ctx, "a leader", func() error {
+		keys, _, err := a.Client.Keyring().List(nil)
+		if err == nil && len(keys) == 0 {
+			err = errors.New("no key yet")
+		}
+		return err
+	})
+}
+
+// Ready waits until there is a leader and at least n clients take work.
+func (a *Agent) Ready(ctx context.Context, n int) error {
+	return Await(ctx, fmt.Sprintf("a leader and %d clients", n), func() error {
+		if leader, err := a.Client.Status().Leader(); err != nil || leader == "" {
+			return fmt.Errorf("no leader: %w", err)
+		}
+		nodes, _, err := a.Client.Nodes().List(nil)
+		if err != nil {
+			return err
+		}
+		ready := 0
+		for _, node := range nodes {
+			if d := node.Drivers["raw_exec"]; node.Status == "ready" && d != nil && d.Healthy {
+				ready++
+			}
+		}
+		if ready < n {
+			return fmt.Errorf("%d clients are ready", ready)
+		}
+		return nil
+	})
+}
+
+// StopJobs stops and forgets every job, the mounts' last, and waits for their ends.
+func (a *Agent) StopJobs(ctx context.Context) error {
+	jobs, _, err := a.Client.Jobs().List(nil)
+	if err != nil {
+		return fmt.Errorf("stop jobs: %w", err)
+	}
+	for _, last := range []bool{false, true} {
+		for _, j := range jobs {
+			if strings.HasPrefix(j.ID, "prairie-chunkfs") == last {
+				if _, _, err := a.Client.Jobs().Deregister(j.ID, true, nil); err != nil {
+					return fmt.Errorf("stop job %s: %w", j.ID, err)
+				}
+			}
+		}
+		err := Await(ctx, "the end of all allocations", func() error {
+			allocs, _, err := a.Client.Allocations().List(nil)
+			if err != nil {
+				return err
+			}
+			for _, al := range allocs {
+				if strings.HasPrefix(al.JobID, "prairie-chunkfs") == last && (al.ClientStatus == "running" || al.ClientStatus == "pending") {
+					return fmt.Errorf("%s of %s is %s", al.ID[:8], al.JobID, al.ClientStatus)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Await calls check until it returns nil, for three minutes at most.
+func Await(ctx context.Context, what string, check func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", what, errors.Join(ctx.Err(), err))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// Sweep unmounts everything below dir, innermost first, and removes it.
+func Sweep(dir string) error {
+	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
+	if err != nil {
+		return err
+	}
+	for i := len(infos) - 1; i >= 0; i-- {
+		if err := unix.Unmount(infos[i].Mountpoint, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", infos[i].Mountpoint, err)
+		}
+	}
+	return os.RemoveAll(dir)
+}

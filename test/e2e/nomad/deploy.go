@@ -1,0 +1,150 @@
+package nomad
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/hashicorp/nomad/api"
+)
+
+// Deployment is what an operator chooses.
+type Deployment struct {
+	Agent   *Agent // any one
+	Bin     string // our programs
+	Dir     string // store, state and mount point; a client of its own namespace has the same
+	Workers int
+	Gates   int
+	Port    int // of gateways; 0 lets Nomad choose
+	Secret  string
+}
+
+// Store is the URL of the store.
+func (d *Deployment) Store() string { return "dir://" + filepath.Join(d.Dir, "store") }
+
+// Mount is the mount point.
+func (d *Deployment) Mount() string { return filepath.Join(d.Dir, "courses") }
+
+// Vars are the arguments of `nomad job run` and `plan` for one specification.
+func (d *Deployment) Vars(spec string) []string {
+	state := "state=" + filepath.Join(d.Dir, "state")
+	all := map[string][]string{
+		"chunkfs-holder": {state, "mount=" + d.Mount(), "store=" + d.Store(), "cache_size=1GiB"},
+		"chunkfs":        {state, "mount=" + d.Mount()},
+		"worker":         {"mount=" + d.Mount(), fmt.Sprintf("count=%d", d.Workers), "slots=24"},
+		"scheduler":      {fmt.Sprintf("count=%d", d.Gates), fmt.Sprintf("port=%d", d.Port), "render_cache=0"},
+		"sync":           {"store=" + d.Store(), "repositories=" + d.Dir},
+		"sync-gc":        {"store=" + d.Store()},
+		"sync-verify":    {"store=" + d.Store()},
+	}
+	args := []string{"-var", "bin=" + d.Bin}
+	for _, v := range all[spec] {
+		args = append(args, "-var", v)
+	}
+	return append(args, spec+".nomad.hcl")
+}
+
+// Run deploys one specification and returns when Nomad has taken it.
+func (d *Deployment) Run(spec string) error {
+	_, err := d.Agent.CLI(append([]string{"job", "run", "-detach"}, d.Vars(spec)...)...)
+	return err
+}
+
+// Keys makes the keys and a token, and gives them to Nomad.
+func (d *Deployment) Keys() error {
+	pub, priv, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return err
+	}
+	privDER, err := x509.MarshalPKCS8PrivateKey(priv)
+	if err != nil {
+		return err
+	}
+	pubDER, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(d.Dir, "tokens.json")
+	secret, err := exec.Command(filepath.Join(d.Bin, "scheduler"), "token", "create", "--tokens", file, "--scope", "*:*").Output()
+	if err != nil {
+		return fmt.Errorf("make a token: %w", err)
+	}
+	d.Secret = strings.TrimSpace(string(secret))
+	tokens, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	block := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	for job, items := range map[string]api.VariableItems{
+		"prairie-worker":    {"ticket_pub": block("PUBLIC KEY", pubDER)},
+		"prairie-scheduler": {"ticket_key": block("PRIVATE KEY", privDER), "tokens": string(tokens)},
+	} {
+		v := &api.Variable{Path: "nomad/jobs/" + job, Items: items}
+		if _, _, err := d.Agent.Client.Variables().Create(v, nil); err != nil {
+			return fmt.Errorf("put variable %s: %w", v.Path, err)
+		}
+	}
+	return nil
+}
+
+// Push pushes a work tree.
+func (d *Deployment) Push(course, dir string) error {
+	out, err := exec.Command(filepath.Join(d.Bin, "syncer"), "push", "--store", d.Store(), "--worktree", course, dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("push %s: %w\n%s", course, err, out)
+	}
+	return nil
+}
+
+// Services returns the addresses that a service has now.
+func (d *Deployment) Services(name string) ([]string, error) {
+	list, _, err := d.Agent.Client.Services().Get(name, nil)
+	if err != nil {
+		return nil, err
+	}
+	var urls []string
+	for _, s := range list {
+		urls = append(urls, "http://"+net.JoinHostPort(s.Address, strconv.Itoa(s.Port)))
+	}
+	return urls, nil
+}
+
+// Serving waits until n gateways are ready, which they are when they found a
+// worker, and n workers are registered, and returns the gateways.
+func (d *Deployment) Serving(ctx context.Context) (gateways []string, err error) {
+	err = Await(ctx, "gateways and workers", func() error {
+		if gateways, err = d.Services("prairie-gateway"); err != nil {
+			return err
+		}
+		workers, err := d.Services("prairie-worker")
+		if err != nil {
+			return err
+		}
+		if len(gateways) < d.Gates || len(workers) < d.Workers {
+			return fmt.Errorf("%d gateways, %d workers", len(gateways), len(workers))
+		}
+		for _, g := range gateways {
+			resp, err := http.Get(g + "/readyz")
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			if resp.StatusCode >= 300 {
+				return fmt.Errorf("%s: %s", g, resp.Status)
+			}
+		}
+		return nil
+	})
+	return gateways, err
+}
