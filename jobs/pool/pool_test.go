@@ -19,6 +19,9 @@ import (
 
 func TestMain(m *testing.M) {
 	sandbox.Stage()
+	if dir := os.Getenv(stormVariable); dir != "" { // see TestWorkerKilledAtRandomMoments
+		storm(dir)
+	}
 	os.Exit(m.Run())
 }
 

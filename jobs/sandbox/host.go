@@ -24,6 +24,8 @@ type Config struct {
 	Cgroup  string // the cgroup to work below, in every tree; "" is this process's own
 	Dir     string // where to make small working directories; the system's temporary one when ""
 	Log     zerolog.Logger
+
+	weaken func(*Host) // nil but in tests of what each layer stops; see weaken.go
 }
 
 // Host is this machine as a place for sandboxes. It is safe for concurrent use.
@@ -31,6 +33,7 @@ type Host struct {
 	cfg     Config
 	tier    Tier
 	walls   walls
+	fixed   []rlimit
 	cg      *cgroups // nil in tier reduced
 	dir     string
 	free    chan *slot
@@ -76,12 +79,15 @@ func Open(cfg Config) (*Host, error) {
 	if cfg.Tier != "" && cfg.Tier != tier {
 		return nil, fmt.Errorf("tier %s was asked for, this process can give %s", cfg.Tier, tier)
 	}
-	h := &Host{cfg: cfg, tier: tier, free: make(chan *slot, cfg.Slots), children: map[int]struct{}{}}
+	h := &Host{cfg: cfg, tier: tier, fixed: fixedRlimits, free: make(chan *slot, cfg.Slots), children: map[int]struct{}{}}
 	for _, step := range []func() error{h.openWalls, h.openDir, h.openCgroups, h.openThreads, h.openSlots} {
 		if err := step(); err != nil {
 			h.Close()
 			return nil, fmt.Errorf("prepare sandboxes (tier %s): %w", tier, err)
 		}
+	}
+	if cfg.weaken != nil {
+		cfg.weaken(h)
 	}
 	return h, nil
 }

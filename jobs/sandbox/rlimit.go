@@ -20,16 +20,19 @@ const (
 	maxFileSize  = 1 << 30 // a file can grow no larger, whatever the tmpfs says
 )
 
+// fixedRlimits are the same for every sandbox.
+var fixedRlimits = []rlimit{
+	{unix.RLIMIT_CORE, 0},
+	{unix.RLIMIT_NOFILE, maxOpenFiles},
+	{unix.RLIMIT_FSIZE, maxFileSize},
+	{unix.RLIMIT_MEMLOCK, 0},
+	{unix.RLIMIT_MSGQUEUE, 0},
+}
+
 // rlimits are those of one sandbox. A fork of a zygote has the zygote's pages
 // mapped already; a program starts from nothing but may map far more than it uses.
 func (h *Host) rlimits(l jobs.Limits, fork bool) []rlimit {
-	r := []rlimit{
-		{unix.RLIMIT_CORE, 0},
-		{unix.RLIMIT_NOFILE, maxOpenFiles},
-		{unix.RLIMIT_FSIZE, maxFileSize},
-		{unix.RLIMIT_MEMLOCK, 0},
-		{unix.RLIMIT_MSGQUEUE, 0},
-	}
+	r := append([]rlimit{}, h.fixed...)
 	if l.CPU > 0 {
 		r = append(r, rlimit{unix.RLIMIT_CPU, cpuSeconds(l.CPU)})
 	}
