@@ -53,6 +53,7 @@ type Cache struct {
 	memory *memory
 	lock   *flock.Flock
 	stats  stats
+	health health
 
 	ctx     context.Context // ends with Close; fetches run on it, not on a reader's
 	cancel  context.CancelFunc
@@ -159,20 +160,30 @@ func (c *Cache) ReadPart(ctx context.Context, d blob.Digest, size int64, part bl
 		c.stats.memoryHits.Add(1)
 		return copyPart(d, b, part, off, p)
 	}
-	if done, ok := c.acquire(d); ok {
-		err := c.disk.readAt(d, p, off)
-		done()
-		if err == nil && blob.Sum(p) == part {
-			c.stats.diskHits.Add(1)
-			return nil
-		}
-		c.quarantine(d, err)
+	if !c.health.sick() && c.partFromDisk(d, part, off, p) {
+		return nil
 	}
 	b, err := c.Bytes(ctx, d, size)
 	if err != nil {
 		return err
 	}
 	return copyPart(d, b, part, off, p)
+}
+
+// partFromDisk reads and verifies a part; anything wrong with it is a miss.
+func (c *Cache) partFromDisk(d, part blob.Digest, off int64, p []byte) bool {
+	done, ok := c.acquire(d)
+	if !ok {
+		return false
+	}
+	err := c.timed(func() error { return c.disk.readAt(d, p, off) })
+	done()
+	if err != nil || blob.Sum(p) != part {
+		c.quarantine(d, err)
+		return false
+	}
+	c.stats.diskHits.Add(1)
+	return true
 }
 
 func copyPart(d blob.Digest, b []byte, part blob.Digest, off int64, p []byte) error {

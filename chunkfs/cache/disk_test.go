@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -82,6 +83,43 @@ func TestDiskErrorsCostOnlySpeed(t *testing.T) {
 	b, err := c.Bytes(t.Context(), d, 9000)
 	require.NoError(t, err)
 	require.Equal(t, o.blobs[d], b)
+}
+
+func TestASlowDiskIsPassedOver(t *testing.T) {
+	o := &origin{}
+	d := o.add(9000)
+	var reads atomic.Int64
+	c := open(t, o, func(c *Config) {
+		c.MemoryBytes = 1
+		c.faultsForTest = &faults{read: func(string) error {
+			if reads.Add(1) == 1 {
+				time.Sleep(lateRead)
+			}
+			return nil
+		}}
+	})
+	ready(c)
+	get := func() {
+		t.Helper()
+		b, err := c.Bytes(t.Context(), d, 9000)
+		require.NoError(t, err)
+		require.Equal(t, o.blobs[d], b)
+		settled(t, c)
+	}
+	get() // fetched and stored
+	get() // late
+	require.EqualValues(t, 1, reads.Load())
+	get()
+	require.EqualValues(t, 1, reads.Load(), "the store is asked instead")
+	require.EqualValues(t, 2, o.fetches.Load())
+	down := errors.New("down")
+	o.fail.Store(&down)
+	get()
+	require.EqualValues(t, 2, reads.Load(), "a slow disk is better than none")
+	c.health.until.Store(0)
+	o.fail.Store(nil)
+	get()
+	require.EqualValues(t, 3, reads.Load(), "and is trusted again")
 }
 
 func BenchmarkReadPartFromDisk(b *testing.B) {

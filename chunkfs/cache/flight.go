@@ -49,18 +49,17 @@ func (c *Cache) land(d blob.Digest) {
 }
 
 func (c *Cache) fly(f *flight, d blob.Digest, size int64) {
-	if data, ok := c.fromDisk(d); ok {
-		c.stats.diskHits.Add(1)
-		c.memory.put(d, data)
-		c.land(d)
-		f.data = data
-		close(f.done)
+	sick := c.health.sick()
+	if !sick && c.landFromDisk(f, d) {
 		return
 	}
 	// Room is taken before the GET, so that a burst of misses cannot overrun the cap.
 	room, ok := c.reserveIfKnown(size)
 	defer func() { room.release() }()
 	data, err := c.fromOrigin(d)
+	if err != nil && sick && c.landFromDisk(f, d) {
+		return
+	}
 	if err != nil {
 		c.land(d)
 		f.err = err
@@ -71,7 +70,7 @@ func (c *Cache) fly(f *flight, d blob.Digest, size int64) {
 	f.data = data
 	close(f.done) // answered; what follows is for the next reader
 	defer c.land(d)
-	if !c.startWrite(len(data)) {
+	if sick || !c.startWrite(len(data)) {
 		return
 	}
 	defer c.endWrite(len(data))
@@ -85,13 +84,28 @@ func (c *Cache) fly(f *flight, d blob.Digest, size int64) {
 	c.store(d, data, room)
 }
 
+// landFromDisk answers a flight from the disk, if it can.
+func (c *Cache) landFromDisk(f *flight, d blob.Digest) bool {
+	data, ok := c.fromDisk(d)
+	if !ok {
+		return false
+	}
+	c.stats.diskHits.Add(1)
+	c.memory.put(d, data)
+	c.land(d)
+	f.data = data
+	close(f.done)
+	return true
+}
+
 // fromDisk reads and verifies a whole blob; anything wrong with it is a miss.
 func (c *Cache) fromDisk(d blob.Digest) ([]byte, bool) {
 	done, ok := c.acquire(d)
 	if !ok {
 		return nil, false
 	}
-	data, err := c.disk.read(d)
+	var data []byte
+	err := c.timed(func() (err error) { data, err = c.disk.read(d); return err })
 	done()
 	if err != nil || blob.Sum(data) != d {
 		c.quarantine(d, err)
