@@ -89,12 +89,12 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 
 // push makes the working tree a version, which every new call sees.
 func (s *stack) push(ctx context.Context) (version string, err error) {
+	put := s.syncer.Push
+	if s.worker == nil && s.damaged(ctx) { // asked once, at the first push
+		put = s.syncer.Repush
+	}
 	for try := 0; ; try++ {
 		var r syncer.Report
-		put := s.syncer.Push
-		if s.damaged(ctx) {
-			put = s.syncer.Repush
-		}
 		r, err = put(ctx, s.course, syncer.Dir(s.source, &s.stats))
 		if err == nil {
 			return r.Version, s.publish(ctx, r.Version)
