@@ -27,6 +27,7 @@ type serveFlags struct {
 	cacheSize      cli.Size
 	tls            tlsFlags
 	maxBody        cli.Size
+	hedge          float64
 	deadline       cli.Duration
 	notice, grace  cli.Duration
 }
@@ -65,6 +66,7 @@ func (f *serveFlags) register(fs *flag.FlagSet) {
 	f.tls.register(fs)
 	fs.StringVar(&f.ticketKey, "ticket-key", "", "PEM file with the ed25519 key that signs tickets for the workers")
 	fs.Var(&f.maxBody, "max-body", "largest request body")
+	fs.Float64Var(&f.hedge, "hedge-share", 0.05, "extra executions that slow calls may cost, as a share of all calls; 0 turns them off")
 	fs.Var(&f.deadline, "deadline", "longest time for one call, and for one that names none")
 	fs.Var(&f.notice, "drain-notice", "how long to go on taking calls after SIGTERM while /readyz already says no")
 	fs.Var(&f.grace, "drain-grace", "how long calls in flight may take to end after that")
@@ -91,6 +93,9 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 	}
 	if f.cacheSize == 0 {
 		cfg.CacheBytes = -1
+	}
+	if cfg.HedgeShare = f.hedge; f.hedge == 0 {
+		cfg.HedgeShare = -1
 	}
 	if f.tokens != "" {
 		store, err := token.Open(f.tokens, env.Log)

@@ -83,7 +83,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 		steps = append(steps, p.Shown.Steps...)
 		p.results()
 	}
-	rendered, err := s.panels(ctx, q, p, len(subs))
+	rendered, err := s.panels(ctx, q, p, valid(subs))
 	if err != nil {
 		return err
 	}
@@ -138,6 +138,16 @@ func (p *view) choose(subs []submission, asked string) {
 	for i := range p.Attempts {
 		p.Attempts[i].Shown = p.Shown != nil && p.Attempts[i].ID == p.Shown.ID
 	}
+}
+
+// valid counts the submissions that could be graded.
+func valid(subs []submission) (n int) {
+	for _, s := range subs {
+		if s.Gradable && !s.Broken {
+			n++
+		}
+	}
+	return n
 }
 
 // results reads scores, errors and feedback out of the submission shown.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prairielambda/prairielambda/test/course"
@@ -30,17 +32,30 @@ func bareProxy(target, addr string) error {
 	return http.ListenAndServe(addr, p) //nolint:gosec // loopback, for the length of one benchmark
 }
 
-// instantWorker speaks just enough of a worker's contract to be called, and does nothing.
-func instantWorker(addr string) error {
-	result := fmt.Sprintf(`{"version":%q,"data":{"params":{"a":1}},"calls":[{"outcome":"ok","data":{"params":{"a":1}},"wall":1}],"usage":{"wall":1,"cpu":1},"phases":{"queue":0,"claim":0,"run":1,"collect":0}}`, someVersion)
+// instantWorker speaks just enough of a worker's contract to be called, and does
+// nothing, or every so many calls nothing for a while.
+func instantWorker(addr string, every int64, delay time.Duration) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		io.WriteString(w, `{"tier":"root","runtimes":[],"slots":64}`)
 	})
+	var calls atomic.Int64
 	mux.HandleFunc("/v1/invoke", func(w http.ResponseWriter, r *http.Request) {
+		var inv struct{ Version string }
+		if err := json.NewDecoder(r.Body).Decode(&inv); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
 		io.Copy(io.Discard, r.Body)
+		if n := calls.Add(1); every > 0 && n%every == 0 {
+			select {
+			case <-time.After(delay):
+			case <-r.Context().Done():
+				return
+			}
+		}
 		w.Header().Set("Content-Type", "application/json")
-		io.WriteString(w, result)
+		fmt.Fprintf(w, `{"version":%q,"data":{"params":{"a":1}},"calls":[{"outcome":"ok","data":{"params":{"a":1}},"wall":1}],"usage":{"wall":1,"cpu":1},"phases":{"queue":0,"claim":0,"run":1,"collect":0}}`, inv.Version)
 	})
 	return http.ListenAndServe(addr, mux) //nolint:gosec // loopback, for the length of one benchmark
 }
@@ -54,26 +69,39 @@ func added(s *stack.Stack, version string, calls int) error {
 		return err
 	}
 	defer stop()
-	fast := stack.New(s.Dir, s.Bin)
-	addr, err := stack.FreeAddr()
+	stopGateway, gateway, err := front(s, instant)
 	if err != nil {
 		return err
 	}
-	gw := exec.Command(filepath.Join(s.Bin, "scheduler"), "serve", "--listen", addr, "--worker", instant)
-	if gw.Stderr, err = os.Create(fast.Log("instant")); err != nil {
-		return err
-	}
-	if err := gw.Start(); err != nil {
-		return err
-	}
-	defer func() { gw.Process.Kill(); gw.Wait() }()
-	if err := listening(addr); err != nil {
-		return err
-	}
-	if err := compare("a worker that answers at once", instant, "http://"+addr, someVersion, 10*calls, 0); err != nil {
+	defer stopGateway()
+	if err := compare("a worker that answers at once", instant, gateway, someVersion, 10*calls, 0); err != nil {
 		return err
 	}
 	return compare("`generate` of "+course.Cubic, s.Worker, s.Gateway, version, calls, 4*time.Millisecond)
+}
+
+// front starts a gateway of its own before some workers.
+func front(s *stack.Stack, workers string, more ...string) (stop func(), base string, err error) {
+	addr, err := stack.FreeAddr()
+	if err != nil {
+		return nil, "", err
+	}
+	log, err := os.OpenFile(s.Log("front"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, "", err
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(s.Bin, "scheduler"), append([]string{"serve", "--listen", addr, "--worker", workers}, more...)...)
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		return nil, "", err
+	}
+	stop = func() { cmd.Process.Kill(); cmd.Wait() }
+	if err := listening(addr); err != nil {
+		stop()
+		return nil, "", err
+	}
+	return stop, "http://" + addr, nil
 }
 
 func compare(title, worker, gateway, version string, calls int, rest time.Duration) error {

@@ -24,7 +24,7 @@ func crowd(s *stack.Stack, generate, render string, conns int, length time.Durat
 	end := time.Now().Add(length)
 	var wg sync.WaitGroup
 	var half float64
-	time.AfterFunc(length/2, func() { v, _ := gauge(s, "process_resident_memory_bytes"); mu.Lock(); half = v; mu.Unlock() })
+	time.AfterFunc(length/2, func() { v, _ := gauge(s.Gateway, "process_resident_memory_bytes"); mu.Lock(); half = v; mu.Unlock() })
 	for c := range conns {
 		wg.Go(func() {
 			time.Sleep(time.Duration(c) * time.Second / time.Duration(conns))
@@ -48,7 +48,7 @@ func crowd(s *stack.Stack, generate, render string, conns int, length time.Durat
 		})
 	}
 	wg.Wait()
-	full, err := gauge(s, "process_resident_memory_bytes")
+	full, err := gauge(s.Gateway, "process_resident_memory_bytes")
 	if err != nil {
 		return err
 	}
@@ -61,9 +61,9 @@ func crowd(s *stack.Stack, generate, render string, conns int, length time.Durat
 	return nil
 }
 
-// gauge reads one metric of the gateway.
-func gauge(s *stack.Stack, name string) (float64, error) {
-	resp, err := http.Get(s.Gateway + "/metrics")
+// gauge reads one metric of a gateway.
+func gauge(gateway, name string) (float64, error) {
+	resp, err := http.Get(gateway + "/metrics")
 	if err != nil {
 		return 0, err
 	}

@@ -29,15 +29,18 @@ func main() {
 	seconds := flag.Int("seconds", 10, "how long they call")
 	proxy := flag.String("proxy", "", "be the bare reverse proxy in front of this URL, on the address that follows")
 	instant := flag.String("instant", "", "be a worker that answers at once, on this address")
+	every := flag.Int64("delay-every", 0, "as such a worker, delay every so many calls")
+	delay := flag.Duration("delay", 0, "by this long")
+	only := flag.String("only", "", "print one part: added, cache, crowd or hedge")
 	flag.Parse()
 	var err error
 	switch {
 	case *proxy != "":
 		err = bareProxy(*proxy, flag.Arg(0))
 	case *instant != "":
-		err = instantWorker(*instant)
+		err = instantWorker(*instant, *every, *delay)
 	default:
-		err = run(*calls, *conns, time.Duration(*seconds)*time.Second)
+		err = run(*only, *calls, *conns, time.Duration(*seconds)*time.Second)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gateway:", err)
@@ -52,7 +55,7 @@ type path struct {
 	times     []time.Duration
 }
 
-func run(calls, conns int, length time.Duration) (err error) {
+func run(only string, calls, conns int, length time.Duration) (err error) {
 	dir, err := os.MkdirTemp("", "prairie-bench-")
 	if err != nil {
 		return err
@@ -68,8 +71,16 @@ func run(calls, conns int, length time.Duration) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := added(s, version, calls); err != nil {
-		return err
+	part := func(name string) bool { return only == "" || only == name }
+	if part("added") {
+		if err := added(s, version, calls); err != nil {
+			return err
+		}
+	}
+	if part("hedge") {
+		if err := hedging(s, 10*calls); err != nil {
+			return err
+		}
 	}
 	qid := course.Cubic
 	gateway := s.Gateway + "/courses/sample/" + version + "/question/" + qid
@@ -77,11 +88,16 @@ func run(calls, conns int, length time.Duration) (err error) {
 		{name: "element `render` that runs", url: s.Gateway + "/courses/sample/" + version + "/element/" + element, body: renderBody},
 		{name: "the same, kept", url: s.Gateway + "/courses/sample/" + version + "/element/" + element, body: func(int) string { return renderBody(0) }},
 	}
-	if err := interleave(kept, calls, 4*time.Millisecond); err != nil {
-		return err
+	if part("cache") {
+		if err := interleave(kept, calls, 4*time.Millisecond); err != nil {
+			return err
+		}
+		table("render cache", kept)
 	}
-	table("render cache", kept)
-	return crowd(s, gateway, kept[1].url, conns, length)
+	if part("crowd") {
+		return crowd(s, gateway, kept[1].url, conns, length)
+	}
+	return nil
 }
 
 func generateBody(seed int) string {
