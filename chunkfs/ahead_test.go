@@ -61,6 +61,7 @@ func TestAProfileStartsWhatAQuestionWillRead(t *testing.T) {
 
 	// Another day, an empty cache.
 	require.NoError(t, os.RemoveAll(r.conf.Cache))
+	require.NoError(t, os.Remove(r.conf.Fault+".log"))
 	r.start()
 	_, err := os.Stat(root + "/questions/q001")
 	require.NoError(t, err)
