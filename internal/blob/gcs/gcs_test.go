@@ -126,3 +126,28 @@ func TestAnUploadCutOff(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestAnExpiredToken: a refusal is an error at once, names the object, and is
+// never "not found".
+func TestAnExpiredToken(t *testing.T) {
+	var n atomic.Int64
+	c := client(t, func(http.RoundTripper) http.RoundTripper {
+		return roundTrip(func(r *http.Request) (*http.Response, error) {
+			n.Add(1)
+			if r.Body != nil {
+				r.Body.Close()
+			}
+			return &http.Response{StatusCode: 401, Status: "401 Unauthorized", Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+		})
+	})
+	s := gcs.Blobs(gcs.New(c, "b", ""))
+	d := blob.Sum([]byte("x"))
+	for _, err := range []error{s.Put(t.Context(), d, []byte("x")), second(s.Fetch(t.Context(), d)), second(s.Probe(t.Context(), []blob.Digest{d}))} {
+		require.ErrorContains(t, err, "401")
+		require.ErrorContains(t, err, d.String())
+		require.NotErrorIs(t, err, blob.ErrNotFound)
+	}
+	require.LessOrEqual(t, n.Load(), int64(4), "no retries")
+}
+
+func second[T any](_ T, err error) error { return err }
