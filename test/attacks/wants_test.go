@@ -37,7 +37,6 @@ func either(ws ...want) want {
 	return func(r result) bool { return slices.ContainsFunc(ws, func(w want) bool { return w(r) }) }
 }
 
-func says(text string) want { return func(r result) bool { return strings.Contains(r.raw, text) } }
 
 func both(a, b want) want { return func(r result) bool { return a(r) && b(r) } }
 

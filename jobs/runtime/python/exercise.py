@@ -8,13 +8,15 @@ stream as it was.
 import sys
 
 
-def exercise():
+def exercise(n):
+    """n must be another one in the zygote than in a spare: sympy remembers what it
+    has computed, and what it remembers exercises nothing."""
     _standard()
     numpy, sympy = sys.modules.get("numpy"), sys.modules.get("sympy")
     if numpy is not None:
         _numpy(numpy)
     if sympy is not None:
-        _sympy(sympy)
+        _sympy(sympy, n)
 
 
 def _standard():
@@ -39,12 +41,12 @@ def _numpy(numpy):
     stream.randint(1, 9, size=3), stream.uniform(size=2), stream.normal(), stream.permutation(4)
 
 
-def _sympy(sympy):
-    x, y = sympy.symbols("u v")
+def _sympy(sympy, n):
+    u, v = sympy.symbols("u v")
     for power in (2, 3):
-        p = sympy.expand((x + 5) ** power - 7 * x * y)
-        str(p), sympy.diff(p, x), p.subs(x, 2)
-    str(sympy.diff(p, x))
-    sympy.expand((x + 1) * (x - 2) * (y + 3))
+        p = sympy.expand((u + n) ** power)
+        str(p), str(sympy.diff(p, u))
+    q = sympy.expand((u - n) * (2 * v + 3))
+    str(q), q.subs(u, 2)
     sympy.latex(p / 3)
     float(sympy.Rational(3, 4) + sympy.sqrt(2))
