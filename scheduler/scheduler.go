@@ -59,6 +59,7 @@ type Config struct {
 	CurrentTTL  time.Duration // how long "current" may mean what it last meant; default 100 ms
 	Limits      jobs.Limits   // sent with every invocation; zero fields are the worker's own
 	SessionIdle time.Duration // how long a session may rest between two calls; default 10 s
+	SessionTime time.Duration // how long a session may live; default 30 min
 
 	CacheBytes int64         // of the render cache in memory; default 64 MiB, negative turns the cache off
 	CacheTTL   time.Duration // of one kept result; default 1 h
@@ -81,6 +82,7 @@ func (c *Config) defaults() {
 	set(&c.WriteTime, time.Minute)
 	set(&c.CurrentTTL, 100*time.Millisecond)
 	set(&c.SessionIdle, 10*time.Second)
+	set(&c.SessionTime, 30*time.Minute)
 	set(&c.HedgeShare, 0.05)
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()

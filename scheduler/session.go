@@ -17,18 +17,23 @@ const (
 	// sessionProtocol is the WebSocket subprotocol that a browser offers beside its bearer.
 	sessionProtocol = "prairie.session"
 	maxLine         = 64 << 20 // bytes of one answer of a session
+	handshake       = 10 * time.Second
 )
 
 // session joins a caller's WebSocket to one sandbox: one JSON line a call in, one
-// out. The sandbox ends with the socket, or after SessionIdle. Until the
+// out. The sandbox ends with the socket, after SessionIdle, and after SessionTime. Until the
 // worker has taken the session another one may; from then on a lost worker is an
 // error that the caller sees, because what the sandbox knew is gone with it.
 func (g *Gateway) session(x *exchange) error {
-	question := x.r.URL.Query().Get("question")
+	q := x.r.URL.Query()
+	question, instance, assessment := q.Get("question"), q.Get("course_instance"), q.Get("assessment")
 	if question != "" {
 		if err := checkPath("question", question); err != nil {
 			return err
 		}
+	}
+	if err := checkCourseware(instance, assessment); err != nil {
+		return err
 	}
 	x.note.name, x.note.method = question, "session"
 	ctx, cancel := g.deadline(x)
@@ -45,11 +50,17 @@ func (g *Gateway) session(x *exchange) error {
 		return err
 	}
 	defer leave()
+	life, end := context.WithTimeout(x.r.Context(), g.cfg.SessionTime)
+	defer end()
+	seen := url.Values{"course": {course}, "version": {label}, "question": {question}, "course_instance": {instance}, "assessment": {assessment}}
 	req := fleet.Request{
-		Path:   "/v1/session?" + url.Values{"course": {course}, "version": {label}, "question": {question}}.Encode(),
+		Path:   "/v1/session?" + seen.Encode(),
 		Header: traceOf(x.r), Course: course, Version: label, ID: x.id,
 	}
-	won, err := onFleet(ctx, g, plan{key: routeKey(course, label), hedge: "off"}, func(ctx context.Context, w *fleet.Worker) (*fleet.Socket, error) {
+	won, err := onFleet(life, g, plan{key: routeKey(course, label), hedge: "off"}, func(ctx context.Context, w *fleet.Worker) (*fleet.Socket, error) {
+		// The worker is told how long the session may live; the handshake may not take as long.
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer time.AfterFunc(handshake, func() { cancel(fleet.ErrDown) }).Stop()
 		return w.Dial(ctx, req, maxLine)
 	})
 	if err != nil {
@@ -69,7 +80,7 @@ func (g *Gateway) session(x *exchange) error {
 	}
 	defer caller.CloseNow() //nolint:errcheck // it is closed properly below, or gone
 	caller.SetReadLimit(g.cfg.MaxBody)
-	x.note.outcome = g.join(x.r.Context(), x, caller, worker)
+	x.note.outcome = g.join(life, x, caller, worker)
 	return nil
 }
 
@@ -118,6 +129,8 @@ func (g *Gateway) join(ctx context.Context, x *exchange, caller *websocket.Conn,
 		}
 	})
 	select {
+	case <-ctx.Done(): // the session's time is over, which has broken the connection
+		return "over"
 	case <-rested: // said before ctx ends, because that breaks the connection
 		caller.Close(websocket.StatusNormalClosure, "idle") //nolint:errcheck // it leaves anyway
 		cancel()

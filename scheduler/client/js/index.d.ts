@@ -5,6 +5,8 @@ export interface CourseOptions {
   version?: string;
   /** The question whose files the sandbox sees. */
   question?: string;
+  courseInstance?: string;
+  assessment?: string;
   /** Modules whose import fails. */
   forbiddenModules?: string[];
 }

@@ -63,9 +63,11 @@ export class CodeCaller {
   }
 
   async #open() {
-    const { course, version, question } = this.#course;
+    const { course, version, question, courseInstance, assessment } = this.#course;
     const url = new URL(`/courses/${encodeURIComponent(course)}/${encodeURIComponent(version)}/session`, this.#options.gateway);
-    if (question) url.searchParams.set('question', question);
+    for (const [name, value] of Object.entries({ question, course_instance: courseInstance, assessment })) {
+      if (value) url.searchParams.set(name, value);
+    }
     const headers = this.#options.token ? { Authorization: `Bearer ${this.#options.token}` } : {};
     try {
       return await connect(url, headers, this.#options.timeout);
