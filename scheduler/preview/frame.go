@@ -163,9 +163,12 @@ func validVersion(v string) bool {
 // styles and scripts outside clientFiles directories; controllers stay inside.
 func clientFile(p string) bool {
 	parts := strings.Split(p, "/")
+	if len(parts) < 2 {
+		return false
+	}
 	switch parts[0] {
 	case "clientFilesCourse":
-		return len(parts) > 1
+		return true
 	case "elements", "elementExtensions":
 		return len(parts) > 2 && !slices.Contains([]string{".py", ".json", ".mustache", ".pyc"}, path.Ext(p))
 	case "questions":

@@ -308,3 +308,35 @@ func TestEveryViewInEveryLook(t *testing.T) {
 	c.t = t
 	c.checkRequests()
 }
+
+// MathJax is our own copy, and works where there is no origin.
+func TestMathematicsIsDrawn(t *testing.T) {
+	dir := sample(t)
+	q := filepath.Join(dir, "questions/words/planets/question.html")
+	b, err := os.ReadFile(q)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(q, append([]byte(`<p>The area is \(\frac{a^2}{2}\), or $$\int_0^a x\,dx.$$</p>`), b...), 0o644))
+	d := startDev(t, dir)
+	c := openChromium(t, d)
+	m := frameURL.FindStringSubmatch(d.page("/question/words/planets"))
+	require.NotNil(t, m)
+	c.do(chromedp.Navigate(d.URL + m[1]))
+	c.wait(`document.querySelectorAll("mjx-container svg").length === 2`)
+	require.Equal(t, "null", eval[string](c, `origin`), "the frame has no origin")
+	c.checkRequests()
+}
+
+// What is typed survives an edit, and a phase that fails where students do not look is an issue.
+func TestTypedAnswersSurviveAnEdit(t *testing.T) {
+	d := startDev(t, sample(t))
+	c := openChromium(t, d)
+	c.open("/question/physics/incline?seed=1")
+	c.do(chromedp.Focus(chromedp.CSS(".home")), key(kb.Tab), key("31.5"))
+	d.edit("questions/physics/incline/question.html", "rests on a slope", "stands on a hill")
+	c.wait(`document.documentElement.dataset.refreshed !== undefined`)
+	c.settle()
+	c.do(chromedp.Click(chromedp.CSS("#answer .primary")))
+	c.wait(`document.querySelector("#score") !== null`)
+	c.do(chromedp.Click(chromedp.CSS("#data summary")))
+	require.Contains(t, c.text("#data"), `"31.5"`)
+}
