@@ -111,7 +111,7 @@ func TestSweep(t *testing.T) {
 	mine := dirPrefix + strconv.Itoa(os.Getpid()) + "-" + startTime(os.Getpid())
 	gone := dirPrefix + "4194304-1"
 	reused := dirPrefix + strconv.Itoa(os.Getpid()) + "-1" // our pid, an earlier process
-	kept := []string{mine, "other", dirPrefix + "x", dirPrefix, dirPrefix + "1"}
+	kept := []string{mine, mine + "-77", "other", dirPrefix + "x", dirPrefix, dirPrefix + "1"}
 	for _, d := range append([]string{gone, reused}, kept...) {
 		require.NoError(t, os.MkdirAll(filepath.Join(base, d, "root"), 0o755))
 	}

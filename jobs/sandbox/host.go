@@ -129,10 +129,14 @@ func (h *Host) openDir() error {
 	if base == "" {
 		base = os.TempDir()
 	}
-	name := dirPrefix + strconv.Itoa(os.Getpid()) + "-" + startTime(os.Getpid())
 	h.sweepDirs(base)
-	h.dir = filepath.Join(base, name)
-	return os.MkdirAll(filepath.Join(h.dir, "root"), 0o700)
+	// The end is of its own: two Hosts of one process share no cgroup.
+	name := dirPrefix + strconv.Itoa(os.Getpid()) + "-" + startTime(os.Getpid()) + "-"
+	var err error
+	if h.dir, err = os.MkdirTemp(base, name); err != nil {
+		return err
+	}
+	return os.Mkdir(filepath.Join(h.dir, "root"), 0o700)
 }
 
 func (h *Host) openCgroups() (err error) {

@@ -17,7 +17,8 @@ func abandoned(name string) bool {
 	if !ok {
 		return false
 	}
-	pid, start, ok := strings.Cut(strings.TrimSuffix(rest, leafSuffix), "-")
+	pid, rest, ok := strings.Cut(strings.TrimSuffix(rest, leafSuffix), "-")
+	start, _, _ := strings.Cut(rest, "-") // then what tells Hosts of one process apart
 	n, err := strconv.Atoi(pid)
 	return ok && err == nil && startTime(n) != start
 }

@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Weakenings are the layers that Without can leave out.
+// Weakenings are the layers that Without can leave out. The uts namespace is not
+// among them: sealing sets the host name, which would then be the machine's.
 var Weakenings = []string{
-	"seccomp", "landlock", "network namespace", "pid namespace", "ipc namespace", "uts namespace", "cgroup namespace",
+	"seccomp", "landlock", "network namespace", "pid namespace", "ipc namespace", "cgroup namespace",
 	"own user id", "memory cgroup", "pids cgroup", "rlimits",
 }
 
@@ -39,8 +40,6 @@ func (c Config) Without(layer string) Config {
 			h.walls.Clone &^= unix.CLONE_NEWPID
 		case "ipc namespace":
 			h.walls.Unshare &^= unix.CLONE_NEWIPC
-		case "uts namespace":
-			h.walls.Unshare &^= unix.CLONE_NEWUTS
 		case "cgroup namespace":
 			h.walls.Unshare &^= unix.CLONE_NEWCGROUP
 		case "own user id": // the worker's own, though without a capability

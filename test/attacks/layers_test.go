@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
 
@@ -18,7 +19,7 @@ import (
 var destructive = []string{
 	"kill_everyone", "kill_group", "kill_zygote", "stop_zygote", "fork_bomb", "thread_bomb", "vfork_storm", "reboot", "sysrq", "kexec",
 	"set_clock", "adjust_clock", "any_egress", "dns", "dns_raw", "metadata", "multicast", "anonymous_memory", "deep_recursion_without_limit",
-	"memory_in_children", "shared_anonymous_memory", "unknown_numbers", "flood_the_result", "process_limit_unbounded", "loopback_up",
+	"memory_in_children", "shared_anonymous_memory", "unknown_numbers", "flood_the_result", "loopback_up",
 	"busy_children", "ignore_all_and_linger", "grandchild_holds_stdout", "stopped_grandchild", "renice_user",
 }
 
@@ -36,16 +37,18 @@ func TestEachLayerMatters(t *testing.T) {
 			c = c.Without(layer)
 		}
 		p := newPool(t, w, c, -1)
-		defer p.Close()
 		w.settle(t)
 		for _, a := range corpus() {
 			if slices.Contains(destructive, a.name) || slices.Contains(endless, a.name) && layer != "" {
 				continue
 			}
-			r := attempt(t, w, p, a, nil)
 			want, ok := wants[a.name]
 			if !ok {
 				want = refused
+			}
+			r := attempt(t, w, p, a, nil)
+			if r.Outcome == jobs.Timeout { // a busy machine is not a hole
+				r = attempt(t, w, p, a, nil)
 			}
 			if !want(r) || w.calls.Swap(0) > 0 || strings.Contains(r.raw, canary) {
 				names = append(names, a.name)

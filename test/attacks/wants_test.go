@@ -37,7 +37,6 @@ func either(ws ...want) want {
 	return func(r result) bool { return slices.ContainsFunc(ws, func(w want) bool { return w(r) }) }
 }
 
-
 func both(a, b want) want { return func(r result) bool { return a(r) && b(r) } }
 
 // value gives what the program found to f.
@@ -97,6 +96,7 @@ var wants = map[string]want{
 	"process_limit":                value(func(v any) bool { n := v.(float64); return n > 5 && n <= 24 }),
 	"anonymous_memory":             either(oom, refused),
 	"shared_anonymous_memory":      either(oom, refused),
+	"hold_too_much_memory":         either(oom, refused),
 	"memory_in_children":           either(timeout, oom),
 	"memfd_memory":                 either(oom, refused),
 	"pipe_memory":                  either(refused, oom),

@@ -41,6 +41,10 @@ def memory_in_children():
             time.sleep(100)
     time.sleep(100)
 
+def hold_too_much_memory():
+    hog = bytearray(b"x" * (1 << 20)) * 256
+    return "held %d" % len(hog)
+
 def tmp_memory():
     with open("/tmp/big", "wb") as f:
         while True:
