@@ -53,6 +53,11 @@ type Config struct {
 	Log           zerolog.Logger
 }
 
+// GCPercent is what a process that serves a mount should give to
+// debug.SetGCPercent: most of its heap are manifests and blobs, which hold no
+// pointers, so collecting often costs little and saves as much memory as they take.
+const GCPercent = 15
+
 // FS answers the kernel's requests. Safe for concurrent use.
 type FS struct {
 	refuse

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"testing"
 	"time"
@@ -58,6 +59,7 @@ func daemon(conf string) error {
 	if c.Holder {
 		return hold(c, log)
 	}
+	debug.SetGCPercent(GCPercent)
 	blobs, err := blobdir.Open(c.Store + "/blobs")
 	if err != nil {
 		return err

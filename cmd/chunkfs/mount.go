@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -104,6 +105,7 @@ SIGTERM and SIGINT unmount.`,
 
 // open is the journey of a byte, from the store to the kernel.
 func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.State) (*chunkfs.FS, func(), error) {
+	debug.SetGCPercent(chunkfs.GCPercent)
 	store, err := openStore(ctx, m.store, env.Log, state != nil)
 	if err != nil {
 		return nil, nil, cli.WithCode(cli.ExitUnavailable, err)
