@@ -69,3 +69,21 @@ func TestAFileThatChangesWhileItIsRead(t *testing.T) {
 		})
 	}
 }
+
+// TestARefusedTreeStoresNothing: not even the content that is fine.
+func TestARefusedTreeStoresNothing(t *testing.T) {
+	for name, tree := range map[string]map[string]string{
+		"a link":    {"a": "new content", "l": "-> ../x"},
+		"a name":    {"a": "new content", "d/n\nl": "x"},
+		"two links": {"a": "new content", "d/x": "-> ..", "d/e/y": "-> ../x/.."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, dir := newStore(t), t.TempDir()
+			files(t, dir, tree)
+			var refused *RefusedError
+			_, err := s.Push(t.Context(), "c", Dir(dir, nil))
+			require.ErrorAs(t, err, &refused)
+			require.Zero(t, s.puts.Load())
+		})
+	}
+}

@@ -96,6 +96,9 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full
 		return rec, err
 	}
 	p := flatten(root, prev, t.idLen())
+	if err := p.checkLinks(); err != nil {
+		return rec, err
+	}
 	puts := newUploader(ctx, s.cfg.Blobs, s.cfg.Uploads)
 	f := newFiller(p, t, puts, s.stepper(len(p.spec.Entries), puts))
 	err = f.fill(puts.ctx)

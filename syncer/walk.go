@@ -2,8 +2,11 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
+	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/manifest"
 )
 
@@ -171,4 +174,26 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 		}
 	}
 	return p
+}
+
+// checkLinks refuses symlinks that leave the course, before anything is stored:
+// it encodes the tree with empty files, if it has any symlink at all.
+func (p *plan) checkLinks() error {
+	isLink := func(e manifest.SpecEntry) bool { return e.Type == manifest.Symlink }
+	if !slices.ContainsFunc(p.spec.Entries, isLink) {
+		return nil
+	}
+	bare := p.spec
+	bare.Entries = slices.Clone(bare.Entries)
+	for i := range bare.Entries {
+		if e := &bare.Entries[i]; e.Type == manifest.File {
+			e.Size, e.Digest, e.Blob = 0, blob.Sum(nil), -1
+		}
+	}
+	_, err := manifest.Encode(&bare)
+	var bad *manifest.FormatError
+	if errors.As(err, &bad) {
+		return &RefusedError{bad.Reason}
+	}
+	return err
 }
