@@ -85,8 +85,10 @@ func TestSessionsThatDoNotBegin(t *testing.T) {
 	}
 	require.Equal(t, http.StatusForbidden, get(t, url+"/courses/tam212/current/session", append(upgrade, "Origin", "https://evil.example")...).status)
 	c := dial(t, url+"/courses/tam212/current/session")
-	require.NoError(t, c.Write(context.Background(), websocket.MessageText, []byte(strings.Repeat("x", 17<<20))))
-	_, _, err := c.Read(context.Background())
+	err := c.Write(context.Background(), websocket.MessageText, []byte(strings.Repeat("x", 17<<20)))
+	if err == nil { // the gateway may have left before the end of the line
+		_, _, err = c.Read(context.Background())
+	}
 	require.Error(t, err, "a giant line")
 }
 

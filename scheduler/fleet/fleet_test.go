@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -78,14 +79,34 @@ func TestProbesFollowAWorkerThroughItsLife(t *testing.T) {
 }
 
 func TestRequestsInFlightEndWhenTheWorkerFallsSilent(t *testing.T) {
-	w := fleettest.New(t, nil)
-	f := start(t, fleet.Config{Workers: []string{w.URL}})
-	soon(t, f.Ready, "up")
+	w, other := fleettest.New(t, nil), fleettest.New(t, nil)
+	f := start(t, fleet.Config{Workers: []string{w.URL, other.URL}})
+	soon(t, func() bool { return f.Slots() == 8 }, "both up")
 	w.Set(func(s *fleettest.State) { s.Hang = true })
-	_, err := f.Workers()[0].Send(context.Background(), fleet.Request{Path: "/v1/invoke", Body: []byte(`{}`)})
+	silent := f.Workers()[slices.IndexFunc(f.Workers(), func(k *fleet.Worker) bool { return k.URL == w.URL })]
+	_, err := silent.Send(context.Background(), fleet.Request{Path: "/v1/invoke", Body: []byte(`{}`)})
 	require.ErrorIs(t, err, fleet.ErrDown)
 	var fe *fleet.Error
 	require.True(t, errors.As(err, &fe) && fe.System())
+}
+
+func TestTheOnlyWorkerIsLeftItsCallsWhenItIsBusy(t *testing.T) {
+	w := fleettest.New(t, map[string]fleettest.Course{"c": {Current: "v", Versions: map[string]fleettest.Version{"v": {}}}})
+	f := start(t, fleet.Config{Workers: []string{w.URL}})
+	soon(t, f.Ready, "up")
+	w.Set(func(s *fleettest.State) {
+		s.Delay = 1200 * time.Millisecond // three probes of 200 ms fail meanwhile
+		s.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/v1/status" {
+				<-r.Context().Done()
+			}
+			return r.URL.Path == "/v1/status"
+		}
+	})
+	var res jobs.Result
+	require.NoError(t, f.Workers()[0].JSON(context.Background(), fleet.Request{Path: "/v1/invoke", Body: []byte(`{"course":"c","version":"v"}`)}, &res))
+	require.Equal(t, "v", res.Version)
+	require.False(t, f.Ready())
 }
 
 func TestOrderPutsTheSickLast(t *testing.T) {

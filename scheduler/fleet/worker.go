@@ -96,6 +96,10 @@ func (w *Worker) suspect() {
 	}
 }
 
+// patience is how many times longer calls in flight are left to a silent worker
+// when there is no other that could run them: it may just be very busy.
+const patience = 10
+
 func (w *Worker) probeUntil(ctx context.Context) {
 	tick := time.NewTicker(w.fleet.cfg.Interval)
 	defer tick.Stop()
@@ -112,8 +116,10 @@ func (w *Worker) probeUntil(ctx context.Context) {
 			w.fleet.probes.WithLabelValues(w.URL).Inc()
 			if failed == w.fleet.cfg.Failures {
 				w.up.Store(false)
-				w.lost(true)
 				w.fleet.cfg.Log.Warn().Err(err).Str("worker", w.URL).Msg("worker is down")
+			}
+			if failed == w.fleet.cfg.Failures && w.fleet.Ready() || failed == patience*w.fleet.cfg.Failures {
+				w.lost(true)
 			}
 		}
 		gauge := 0.0

@@ -28,8 +28,8 @@ CREATE TABLE IF NOT EXISTS submissions (
 CREATE INDEX IF NOT EXISTS submissions_of ON submissions (variant);
 CREATE INDEX IF NOT EXISTS variants_of ON variants (qid, id);`
 
-// keepFor is how long a variant is remembered.
-const keepFor = 60 * 24 * time.Hour
+// KeepFor is how long a variant is remembered; its version must be there as long.
+const KeepFor = 60 * 24 * time.Hour
 
 func openStore(ctx context.Context, file string) (*store, error) {
 	dsn := "file:" + url.PathEscape(file) + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=foreign_keys(1)&_pragma=synchronous(NORMAL)"
@@ -37,7 +37,7 @@ func openStore(ctx context.Context, file string) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
-	for _, q := range []string{schema, fmt.Sprintf("DELETE FROM variants WHERE created < %d", time.Now().Add(-keepFor).Unix())} {
+	for _, q := range []string{schema, fmt.Sprintf("DELETE FROM variants WHERE created < %d", time.Now().Add(-KeepFor).Unix())} {
 		if _, err := db.ExecContext(ctx, q); err != nil {
 			db.Close()
 			return nil, fmt.Errorf("open %s: %w", file, err)
