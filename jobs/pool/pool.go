@@ -40,8 +40,10 @@ type Config struct {
 	Default jobs.Limits // what an invocation without limits gets; see DefaultLimits
 	Max     jobs.Limits // what an invocation can ask for at most; Default where zero
 	Running int         // invocations at once; 4 for each core when 0
-	Spares  int         // warm sandboxes kept at most; half the Host's slots when 0, none when negative
-	Log     zerolog.Logger
+	// SpareMemory bounds what all spares together hold for themselves; 1 GiB when 0.
+	SpareMemory int64
+	Spares      int // warm sandboxes kept at most; half the Host's slots when 0, none when negative
+	Log         zerolog.Logger
 }
 
 // DefaultLimits are PrairieLearn's, and what it leaves open.
@@ -70,6 +72,9 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	if cfg.Spares == 0 {
 		cfg.Spares = total / 2
+	}
+	if cfg.SpareMemory == 0 {
+		cfg.SpareMemory = 1 << 30
 	}
 	cfg.Spares = min(cfg.Spares, total-cfg.Running) // a running call never waits for a spare's slot
 	cfg.Default = fill(cfg.Default, DefaultLimits)

@@ -246,3 +246,38 @@ func TestCallerLeaves(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Less(t, time.Since(start), 2*time.Second)
 }
+
+// Spares are bounded in number and in memory, and those of the course that was
+// idle longest make room.
+func TestSparesAreBoundedAcrossCourses(t *testing.T) {
+	dir := tree(t, map[string]string{"questions/q/info.json": "{}", "questions/q/server.py": "def generate(data): pass"})
+	for _, c := range []string{"c2", "c3", "c4"} {
+		require.NoError(t, os.CopyFS(filepath.Join(dir, c, ver), os.DirFS(filepath.Join(dir, "c", ver))))
+	}
+	for name, change := range map[string]func(*Config){
+		"number": func(c *Config) { c.Spares = 2 },
+		"memory": func(c *Config) { c.Spares, c.SpareMemory = 8, 2*leastHeld },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool(t, dir, change)
+			for _, course := range []string{"c", "c2", "c3", "c4"} {
+				inv := question("q", "generate")
+				inv.Course, inv.Version = course, ver
+				require.Equal(t, jobs.OK, do(t, p, inv).Calls[0].Outcome)
+				require.Eventually(t, func() bool { _, _, n := p.Claims(); return n > 0 }, 10*time.Second, 5*time.Millisecond)
+			}
+			time.Sleep(200 * time.Millisecond)
+			_, _, waiting := p.Claims()
+			require.LessOrEqual(t, waiting, 2)
+			require.Positive(t, waiting)
+			inv := question("q", "generate") // the newest course kept its own
+			inv.Course, inv.Version = "c4", ver
+			require.Eventually(t, func() bool {
+				before, _, _ := p.Claims()
+				require.Equal(t, jobs.OK, do(t, p, inv).Calls[0].Outcome)
+				after, _, _ := p.Claims()
+				return after > before
+			}, 10*time.Second, 50*time.Millisecond)
+		})
+	}
+}

@@ -18,7 +18,11 @@ import (
 type spare struct {
 	box   *sandbox.Box
 	lease *version // held for as long as the spare lives
+	holds int64    // bytes of its own
 }
+
+// leastHeld stands for what a spare holds where no cgroup counts it.
+const leastHeld = 8 << 20
 
 // shelf holds the spares of one course version.
 type shelf struct {
@@ -91,6 +95,7 @@ func (t *tender) run(ctx context.Context) {
 	defer close(t.done)
 	shelves := map[string]*shelf{}
 	total, making := 0, ""
+	held := int64(0)                               // bytes that the spares hold
 	again := time.NewTicker(20 * time.Millisecond) // looks again after a wait
 	defer again.Stop()
 	tick := time.NewTicker(10 * time.Second)
@@ -99,10 +104,11 @@ func (t *tender) run(ctx context.Context) {
 		t.waiting.Store(int64(total))
 		if making == "" && !t.wait(shelves) {
 			if key := poorest(shelves); key != "" {
-				if total >= t.most {
-					total -= t.yield(shelves, shelves[key].last)
+				if total >= t.most || held >= t.pool.cfg.SpareMemory {
+					n, bytes := t.yield(shelves, shelves[key].last)
+					total, held = total-n, held-bytes
 				}
-				if total < t.most {
+				if total < t.most && held < t.pool.cfg.SpareMemory {
 					making = key
 					go t.make(ctx, key)
 				}
@@ -132,6 +138,7 @@ func (t *tender) run(ctx context.Context) {
 				sp := s.spares[n-1]
 				s.spares = s.spares[:n-1]
 				total--
+				held -= sp.holds
 				t.pool.cfg.Courses.release(sp.lease)
 				r.reply <- sp.box
 				continue
@@ -151,11 +158,13 @@ func (t *tender) run(ctx context.Context) {
 			}
 			s.spares = append(s.spares, m.s)
 			total++
+			held += m.s.holds
 		case <-again.C:
 		case now := <-tick.C:
 			for key, s := range shelves {
 				if now.Sub(s.last) > idleShelf {
 					for _, sp := range s.spares {
+						held -= sp.holds
 						t.drop(sp)
 					}
 					total -= len(s.spares)
@@ -203,8 +212,8 @@ func poorest(shelves map[string]*shelf) string {
 }
 
 // yield drops one spare of the shelf that was idle longest, if it has been for
-// longer than the one in need; it returns how many it dropped.
-func (t *tender) yield(shelves map[string]*shelf, need time.Time) int {
+// longer than the one in need; it returns how many it dropped, and their bytes.
+func (t *tender) yield(shelves map[string]*shelf, need time.Time) (int, int64) {
 	var idle *shelf
 	for _, s := range shelves {
 		if len(s.spares) > 0 && (idle == nil || s.last.Before(idle.last)) {
@@ -212,12 +221,13 @@ func (t *tender) yield(shelves map[string]*shelf, need time.Time) int {
 		}
 	}
 	if idle == nil || !idle.last.Before(need) {
-		return 0
+		return 0, 0
 	}
 	n := len(idle.spares) - 1
-	t.drop(idle.spares[n])
+	last := idle.spares[n]
+	t.drop(last)
 	idle.spares = idle.spares[:n]
-	return 1
+	return 1, last.holds
 }
 
 // make makes one spare: forked, sealed, the version's shared directories mounted,
@@ -246,7 +256,7 @@ func (p *Pool) makeSpare(ctx context.Context, v *version) (spare, error) {
 		box.Close()
 		return spare{}, notReady(ctx, turn)
 	}
-	return spare{box, v}, nil
+	return spare{box, v, max(box.Used().Memory, leastHeld)}, nil
 }
 
 // drop ends a spare, off the tender's own goroutine: a process that will not die
