@@ -38,7 +38,7 @@ func newTouches(m *manifest.Manifest) *touches {
 
 // touch is told of every read that reaches us; all but the first of a blob cost one load.
 func (f *FS) touch(v *version, entry, blobIndex int, ref manifest.BlobRef) {
-	t := v.touched
+	t := v.touched()
 	if t.blobs[blobIndex].Load() || t.blobs[blobIndex].Swap(true) {
 		return
 	}

@@ -19,7 +19,7 @@ type version struct {
 	slot
 	n       uint32
 	modTime time.Time // of its directories: they change with the version, and caches of listings notice
-	touched *touches
+	touched func() *touches // made when content is first read; most old versions are only looked at
 	used    atomic.Int64 // nanoseconds since 1970
 }
 
@@ -75,7 +75,7 @@ func (vs *versions) load(ctx context.Context, n uint32) (*version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("manifest of %s/%s: %w", sl.course, sl.version, err)
 	}
-	v := &version{Manifest: m, slot: sl, n: n, modTime: manifest.ModTime(sl.manifest), touched: newTouches(m)}
+	v := &version{Manifest: m, slot: sl, n: n, modTime: manifest.ModTime(sl.manifest), touched: sync.OnceValue(func() *touches { return newTouches(m) })}
 	vs.add(v)
 	return v, nil
 }

@@ -37,7 +37,7 @@ type Config struct {
 	MaxFiles      int64         // hard cap in inodes; 0 means 1 Mi
 	MinFreeBytes  int64         // of the disk, left to others
 	MinFreeFiles  int64         // inodes of the disk, left to others
-	MemoryBytes   int64         // verified blobs kept in memory; 0 means 16 MiB
+	MemoryBytes   int64         // verified blobs kept in memory; 0 means 8 MiB
 	FetchTimeout  time.Duration // of one fetch, whoever waits for it; 0 means 60 s
 	Parallel      int           // disk writes and prefetches at once; 0 means 16
 	Log           zerolog.Logger
@@ -109,7 +109,7 @@ func setDefaults(cfg *Config) {
 		cfg.MaxFiles = 1 << 20
 	}
 	if cfg.MemoryBytes <= 0 {
-		cfg.MemoryBytes = 16 << 20
+		cfg.MemoryBytes = 8 << 20
 	}
 	if cfg.FetchTimeout <= 0 {
 		cfg.FetchTimeout = 60 * time.Second
