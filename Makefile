@@ -6,7 +6,7 @@ COURSE ?= test/course/sample
 # Two packages at once: many tests drive real mounts, sandboxes and browsers.
 TEST   ?= -p 2 -timeout 20m
 
-.PHONY: run build test check race fuzz bench soak clean
+.PHONY: run build test check race fuzz bench soak clean nomad-agent cluster cluster-down cluster-test
 
 run: build            ## serve a course at http://127.0.0.1:3000
 	@.ci/install run
@@ -49,3 +49,15 @@ bench: build          ## tables against named peers, as ratios of one run
 
 clean:                ## what a build made
 	rm -rf bin dist
+
+nomad-agent:          ## a Nomad agent, built once into a cache folder unless there is one; prints its path
+	@nomad/agent/build
+
+cluster: build        ## three Nomad servers and two clients on this machine that serve the sample course; prints addresses
+	@$(GO) run ./test/e2e/nomad/cluster up
+
+cluster-down:         ## end it; nothing is left
+	@$(GO) run ./test/e2e/nomad/cluster down
+
+cluster-test:         ## the drills of nomad/README.md on such a cluster, under load
+	$(GO) test -count=1 -v -tags cluster -timeout 20m -run TestDrills ./test/e2e/nomad

@@ -23,8 +23,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/nomad/api"
-	"github.com/moby/sys/mountinfo"
-	"golang.org/x/sys/unix"
 
 	specs "github.com/prairielambda/prairielambda/nomad"
 )
@@ -57,7 +55,7 @@ type Agent struct {
 	Client  *api.Client
 
 	program string
-	netns   string // name of the network namespace that it runs in, or ""
+	keeper  int // process whose namespaces it runs in, or 0
 	cmd     *exec.Cmd
 }
 
@@ -71,7 +69,7 @@ type AgentConfig struct {
 	IP      string // to bind and advertise
 	Ports   [3]int // http, rpc, serf
 	Device  string // network interface of IP
-	Netns   string
+	Keeper  int // process whose network and mounts it shares; 0 for this one's
 	Expect  int      // servers
 	Join    []string // the servers: host:port, of serf for a server and of rpc for a client
 	ACL     bool
@@ -93,7 +91,7 @@ func Loopback(program, dir string) (AgentConfig, error) {
 
 // NewAgent writes the agent's configuration; Start starts it.
 func NewAgent(cfg AgentConfig) (*Agent, error) {
-	a := &Agent{Dir: cfg.Dir, program: cfg.Program, netns: cfg.Netns}
+	a := &Agent{Dir: cfg.Dir, program: cfg.Program, keeper: cfg.Keeper}
 	a.Address = fmt.Sprintf("http://%s:%d", cfg.IP, cfg.Ports[0])
 	if err := os.MkdirAll(filepath.Join(a.Dir, "config"), 0o755); err != nil {
 		return nil, err
@@ -167,13 +165,13 @@ func (a *Agent) Start() error {
 	}
 	defer log.Close()
 	args := []string{a.program, "agent", "-config", filepath.Join(a.Dir, "config")}
-	if a.netns != "" {
-		args = append([]string{"ip", "netns", "exec", a.netns}, args...)
+	if a.keeper != 0 {
+		args = append([]string{"nsenter", "-t", strconv.Itoa(a.keeper), "-m", "-n"}, args...)
 	}
 	a.cmd = exec.Command(args[0], args[1:]...)
 	a.cmd.Stdout, a.cmd.Stderr = log, log
 	a.cmd.Dir = a.Dir
-	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's ^C is for us
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a terminal's ^C is for us
 	if err := a.cmd.Start(); err != nil {
 		return fmt.Errorf("start agent: %w", err)
 	}
@@ -245,7 +243,8 @@ func (a *Agent) Ready(ctx context.Context, n int) error {
 	})
 }
 
-// StopJobs stops and forgets every job, the mounts' last, and waits for their ends.
+// StopJobs stops every job, the mounts' last, and waits for their ends. It does
+// not purge: Nomad would forget the allocations before they have ended.
 func (a *Agent) StopJobs(ctx context.Context) error {
 	jobs, _, err := a.Client.Jobs().List(nil)
 	if err != nil {
@@ -254,7 +253,7 @@ func (a *Agent) StopJobs(ctx context.Context) error {
 	for _, last := range []bool{false, true} {
 		for _, j := range jobs {
 			if strings.HasPrefix(j.ID, "prairie-chunkfs") == last {
-				if _, _, err := a.Client.Jobs().Deregister(j.ID, true, nil); err != nil {
+				if _, _, err := a.Client.Jobs().Deregister(j.ID, false, nil); err != nil {
 					return fmt.Errorf("stop job %s: %w", j.ID, err)
 				}
 			}
@@ -293,18 +292,4 @@ func Await(ctx context.Context, what string, check func() error) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-// Sweep unmounts everything below dir, innermost first, and removes it.
-func Sweep(dir string) error {
-	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
-	if err != nil {
-		return err
-	}
-	for i := len(infos) - 1; i >= 0; i-- {
-		if err := unix.Unmount(infos[i].Mountpoint, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("unmount %s: %w", infos[i].Mountpoint, err)
-		}
-	}
-	return os.RemoveAll(dir)
 }
