@@ -80,10 +80,10 @@ func run(ctx context.Context, rounds, warm int) error {
 			}
 		}
 	}
-	fmt.Println("| path | p50 | p90 | p99 | faster than bwrap | of the bare fork |")
-	fmt.Println("|---|---|---|---|---|---|")
+	fmt.Println("| path | p10 | p50 | p90 | p99 | faster than bwrap | of the bare fork |")
+	fmt.Println("|---|---|---|---|---|---|---|")
 	for _, p := range peers {
-		fmt.Printf("| %s | %s | %s | %s | %.1fx | %.2fx |\n", p.name, ms(p.at(50)), ms(p.at(90)), ms(p.at(99)),
+		fmt.Printf("| %s | %s | %s | %s | %s | %.1fx | %.2fx |\n", p.name, ms(p.at(10)), ms(p.at(50)), ms(p.at(90)), ms(p.at(99)),
 			ratio(bwrap.at(50), p.at(50)), ratio(p.at(50), bare.at(50)))
 	}
 	return b.targets(ctx, spare, demand, bare, inside, bwrap)
