@@ -18,9 +18,9 @@ type version struct {
 	*manifest.Manifest
 	slot
 	n       uint32
-	modTime time.Time // of its directories: they change with the version, and caches of listings notice
+	modTime time.Time       // of its directories: they change with the version, and caches of listings notice
 	touched func() *touches // made when content is first read; most old versions are only looked at
-	used    atomic.Int64 // nanoseconds since 1970
+	used    atomic.Int64    // nanoseconds since 1970
 }
 
 // versions keeps manifests decoded, the least recently used going first. The
