@@ -75,8 +75,6 @@ func childMain() {
 	if err != nil {
 		os.Exit(2) // the parent is gone already
 	}
-	// A terminal's ^C reaches the whole process group; the parent decides when we end.
-	signal.Ignore(syscall.SIGINT)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
@@ -106,7 +104,8 @@ func start(ctx context.Context, role string, cfg childConfig, stderr io.Writer) 
 	c.cmd = exec.Command("/proc/self/exe", role)
 	c.cmd.Args[0] = os.Args[0]
 	c.cmd.Stderr = stderr
-	// The child also dies with us where it hangs and cannot see its stdin end.
+	// The child also dies with us where it hangs and cannot see its stdin end. A
+	// terminal's ^C is for us alone: a group of its own keeps it from the child.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
 	stdin, err := c.cmd.StdinPipe()
 	if err != nil {

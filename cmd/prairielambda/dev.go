@@ -69,6 +69,7 @@ func serveDev(ctx context.Context, env *cli.Env, s *stack, version string, ln ne
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return gateway.Run(gctx) })
 	group.Go(func() error { return s.ended(gctx) })
+	group.Go(func() error { s.tidy(gctx); return nil })
 	group.Go(func() error {
 		return watch(gctx, s.source, env.Log, func() { s.follow(gctx, env, page) })
 	})

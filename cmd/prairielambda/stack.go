@@ -18,6 +18,7 @@ import (
 	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/storage"
+	"github.com/prairielambda/prairielambda/scheduler/preview"
 	"github.com/prairielambda/prairielambda/syncer"
 )
 
@@ -33,6 +34,7 @@ type stack struct {
 	why     string // why there is no FUSE
 	mnt     *child // nil with a tree
 	worker  *child
+	log     zerolog.Logger
 }
 
 // stackConfig says how to open a stack.
@@ -48,7 +50,7 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 	if err != nil {
 		return nil, "", err
 	}
-	s = &stack{place: p}
+	s = &stack{place: p, log: cfg.log}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -117,6 +119,21 @@ func (s *stack) damaged(ctx context.Context) bool {
 	}
 	var corrupt *blob.CorruptError
 	return errors.As(err, &corrupt) || errors.Is(err, blob.ErrNotFound)
+}
+
+// tidy removes versions that nobody will ask for again, once the first minute is
+// over: what a variant was made with stays as long as the variant.
+func (s *stack) tidy(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-time.After(time.Minute):
+	}
+	r, err := s.syncer.GC(ctx, syncer.GCPolicy{Last: 50, Within: preview.KeepFor, Grace: 24 * time.Hour})
+	if err != nil && ctx.Err() == nil {
+		s.log.Warn().Err(err).Msg("old versions could not be removed")
+	}
+	s.log.Debug().Int("versions", r.VersionsRemoved).Int64("bytes", r.BytesRemoved).Msg("old versions removed")
 }
 
 // publish copies a version out where there is no mount.

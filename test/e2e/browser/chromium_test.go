@@ -83,7 +83,7 @@ func (c *chromium) wait(condition string) {
 	require.Eventually(c.t, func() bool {
 		ok, err := chromedp.Run(c.ctx, chromedp.Evaluate[bool]("document.readyState === 'complete' && ("+condition+")"))
 		return err == nil && ok
-	}, time.Minute, 10*time.Millisecond, condition)
+	}, 4*time.Minute, 10*time.Millisecond, condition)
 }
 
 func call[P, R any](c *chromium, command cdp.Command[P, R], params P) {
