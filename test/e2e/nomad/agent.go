@@ -66,10 +66,10 @@ type AgentConfig struct {
 	Name    string
 	Server  bool
 	Client  bool
-	IP      string // to bind and advertise
-	Ports   [3]int // http, rpc, serf
-	Device  string // network interface of IP
-	Keeper  int // process whose network and mounts it shares; 0 for this one's
+	IP      string   // to bind and advertise
+	Ports   [3]int   // http, rpc, serf
+	Device  string   // network interface of IP
+	Keeper  int      // process whose network and mounts it shares; 0 for this one's
 	Expect  int      // servers
 	Join    []string // the servers: host:port, of serf for a server and of rpc for a client
 	ACL     bool
