@@ -2,10 +2,13 @@ package nomad
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -26,7 +29,12 @@ func Sweep(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	sweepCgroups()
+	for range 20 { // agents that were told to end may be ending still
+		if sweepCgroups() {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
 	return leftover(dir)
 }
 
@@ -44,20 +52,26 @@ func leftover(dir string) error {
 	return nil
 }
 
-// sweepCgroups removes the empty cgroups that agents leave, unless an agent runs.
-func sweepCgroups() {
+// sweepCgroups removes the empty cgroups that agents leave; false means that an agent runs.
+func sweepCgroups() bool {
 	comms, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, c := range comms {
 		if b, err := os.ReadFile(c); err == nil && strings.TrimSpace(string(b)) == "nomad" {
-			return
+			return false
 		}
 	}
-	for _, pattern := range []string{"nomad/*/*/*", "nomad/*/*", "nomad/*", "nomad", "nomad.slice/*/*", "nomad.slice/*", "nomad.slice"} {
-		for _, root := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-			dirs, _ := filepath.Glob(root + pattern)
-			for _, d := range dirs {
-				_ = unix.Rmdir(d) // refused where there is anything in it
+	tops, _ := filepath.Glob("/sys/fs/cgroup/*/nomad")
+	for _, top := range append(tops, "/sys/fs/cgroup/nomad.slice") {
+		var dirs []string
+		_ = filepath.WalkDir(top, func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() {
+				dirs = append(dirs, path)
 			}
+			return nil
+		})
+		for _, d := range slices.Backward(dirs) { // what is below comes after
+			_ = unix.Rmdir(d) // refused where there is anything in it
 		}
 	}
+	return true
 }
