@@ -170,5 +170,9 @@ func (s *serve) serve(ctx context.Context, env *cli.Env, w *worker.Worker, tier 
 	if err := w.Drain(grace); err != nil {
 		env.Log.Warn().Msg("some calls did not finish in time")
 	}
-	return srv.Close()
+	// Shutdown waits until what was answered has also been sent; Close would cut it.
+	if err := srv.Shutdown(grace); err != nil {
+		return srv.Close()
+	}
+	return nil
 }

@@ -215,6 +215,11 @@ func (s *server) post(ctx context.Context, target string, body any, limits jobs.
 	resp, err := s.client.Do(req)
 	if err == nil {
 		defer resp.Body.Close()
+		if resp.StatusCode < 200 { // a switch of protocols: what follows is no body, and nothing would time it out
+			return answer{outcome: jobs.QuestionError, message: fmt.Sprintf("the course's server answered with status %d", resp.StatusCode)}
+		}
+		stop := context.AfterFunc(ctx, func() { resp.Body.Close() })
+		defer stop()
 		b, err = io.ReadAll(io.LimitReader(resp.Body, limits.Result+1))
 	}
 	switch {
@@ -250,8 +255,8 @@ func (a answer) result(kind, method string) jobs.CallResult {
 	case method == "render":
 		html := string(a.body)
 		r.HTML = &html
-	case !json.Valid(a.body):
-		r.Outcome, r.Message = jobs.QuestionError, "the course's server answered with something that is not JSON"
+	case !json.Valid(a.body) || bytes.TrimSpace(a.body)[0] != '{':
+		r.Outcome, r.Message = jobs.QuestionError, "the course's server answered with something that is no JSON object"
 	default:
 		r.Data = a.body
 	}

@@ -1,9 +1,11 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -99,6 +101,7 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 		}
 		send = nil
 	}
+	budget := answersPerInvocation * limits.Result
 	for i := g.first; i < g.last; i++ {
 		t := box.Turn(ctx, send, limits.Wall)
 		send = nil
@@ -107,7 +110,21 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("the call was given up: %w", err)
 		}
-		r := callResult(t)
+		if t.Exited && t.Status.Exited() && t.Status.ExitStatus() == storeFailed {
+			// It says that the mount failed it. It could lie, so the mount is asked.
+			if err := sick(append(append([]sandbox.Mount{}, v.shared...), own...)); err != nil {
+				return fmt.Errorf("read %s: %w", v.key(), err)
+			}
+		}
+		r := callResult(t, inv.Calls[i].Method)
+		if budget -= int64(len(r.Data) + len(r.File)); r.HTML != nil {
+			budget -= int64(len(*r.HTML))
+		}
+		if budget < 0 {
+			r = jobs.CallResult{Outcome: jobs.OutputTooLarge, Wall: r.Wall, Message: "the answers of one invocation together are larger than its limit"}
+			res.Calls = append(res.Calls, r)
+			return nil
+		}
 		if r.Outcome == jobs.OK && len(r.Data) > 0 {
 			res.Data = r.Data
 		}
@@ -164,7 +181,7 @@ var missingCodes = map[string]bool{jobs.QuestionMissing: true, jobs.ElementMissi
 
 // callResult reads a frame as far as it can be trusted: what is inside can lie
 // about its own result and about nothing else.
-func callResult(t sandbox.Turn) jobs.CallResult {
+func callResult(t sandbox.Turn, method string) jobs.CallResult {
 	r := jobs.CallResult{Outcome: t.Outcome, Message: t.Message}
 	if t.Outcome == jobs.OK {
 		var inside jobs.CallResult
@@ -177,6 +194,10 @@ func callResult(t sandbox.Turn) jobs.CallResult {
 		case inside.Outcome == jobs.OK, inside.Outcome == jobs.QuestionError, inside.Outcome == jobs.Missing,
 			inside.Outcome == jobs.OutputTooLarge: // the shim refused a result before it was sent
 			r = inside
+			r.Message, r.Traceback = clip(r.Message), clip(r.Traceback)
+			if r.Outcome == jobs.OK && !answers(r, method) {
+				r = jobs.CallResult{Outcome: jobs.Killed, Message: "answered " + method + " with something else than its result"}
+			}
 		default:
 			r = jobs.CallResult{Outcome: jobs.Killed, Message: fmt.Sprintf("answered with an outcome of its own, %q", inside.Outcome)}
 		}
@@ -190,4 +211,30 @@ func add(to *jobs.Usage, u jobs.Usage) {
 	to.Wall += u.Wall
 	to.CPU += u.CPU
 	to.Memory = max(to.Memory, u.Memory)
+}
+
+// answersPerInvocation bounds what one invocation's answers keep in memory, in
+// results of the largest allowed size.
+const answersPerInvocation = 4
+
+// maxText bounds a message and a traceback, in bytes.
+const maxText = 64 << 10
+
+func clip(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + " [cut]"
+}
+
+// answers reports whether r holds what a call of method returns, and nothing else.
+func answers(r jobs.CallResult, method string) bool {
+	switch method {
+	case "render":
+		return r.HTML != nil && r.File == nil && len(r.Data) == 0
+	case "file":
+		return r.File != nil && r.HTML == nil && len(r.Data) == 0
+	}
+	data := bytes.TrimSpace(r.Data)
+	return len(data) > 0 && data[0] == '{' && r.HTML == nil && r.File == nil
 }

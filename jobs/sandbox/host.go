@@ -44,6 +44,7 @@ type Host struct {
 	scratches atomic.Int64 // made so far; they are named by it
 	ownNS     *os.File
 	ownRoot   *os.File
+	locks     []*os.File // on our directories; see sweep.go
 
 	forking sync.RWMutex // held while a child exists whose pid nobody knows
 
@@ -136,6 +137,7 @@ func (h *Host) openDir() error {
 	if h.dir, err = os.MkdirTemp(base, name); err != nil {
 		return err
 	}
+	h.locks = append(h.locks, lockDir(h.dir))
 	return os.Mkdir(filepath.Join(h.dir, "root"), 0o700)
 }
 
@@ -147,6 +149,12 @@ func (h *Host) openCgroups() (err error) {
 	if h.cg, err = openCgroups(filepath.Base(h.dir), h.cfg.Cgroup); err != nil {
 		return fmt.Errorf("%w; start under `systemd-run --user --scope -p Delegate=yes`, name a delegated cgroup "+
 			"with --cgroup, or accept --tier reduced on your own machine", err)
+	}
+	for _, dir := range h.cg.v1 {
+		h.locks = append(h.locks, lockDir(dir))
+	}
+	if h.cg.v2 != "" {
+		h.locks = append(h.locks, lockDir(h.cg.v2))
 	}
 	return nil
 }
@@ -247,7 +255,7 @@ func (h *Host) Close() {
 	if h.cg != nil {
 		h.cg.remove()
 	}
-	for _, f := range []*os.File{h.ownNS, h.ownRoot} {
+	for _, f := range append(h.locks, h.ownNS, h.ownRoot) {
 		if f != nil {
 			f.Close()
 		}

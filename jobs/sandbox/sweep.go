@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A worker that was killed leaves nothing alive: its children have a
@@ -53,9 +55,29 @@ func abandonedIn(base string) []string {
 	entries, _ := os.ReadDir(base)
 	var dirs []string
 	for _, e := range entries {
-		if e.IsDir() && abandoned(e.Name()) {
-			dirs = append(dirs, filepath.Join(base, e.Name()))
+		dir := filepath.Join(base, e.Name())
+		if !e.IsDir() || !abandoned(e.Name()) {
+			continue
+		}
+		// A pid means nothing in another pid namespace; a lock does.
+		if f := lockDir(dir); f != nil {
+			f.Close()
+			dirs = append(dirs, dir)
 		}
 	}
 	return dirs
+}
+
+// lockDir takes the lock by which a live worker holds its directories; it ends
+// with the file, and so with the process. nil means that somebody else has it.
+func lockDir(dir string) *os.File {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil
+	}
+	if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+		f.Close()
+		return nil
+	}
+	return f
 }

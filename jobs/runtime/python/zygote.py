@@ -139,7 +139,9 @@ def _child(sealer, spec, fds):
         _fresh_randomness()
         _serve(spec)
         code = 0
-    except BaseException:
+    except BaseException as fault:
+        if type(fault).__name__ == "StoreError":
+            code = 74  # the worker looks for itself; see pool/sick.go
         try:
             os.write(2, traceback.format_exc().encode())
         except OSError:
@@ -180,6 +182,8 @@ def main():
         try:
             pid, pidfd = sealer.fork(fds[4 + spec["attach"]] if spec["into"] else -1)
         except OSError as e:
+            for fd in fds:
+                os.close(fd)
             ctl.send(json.dumps({"error": str(e)}).encode())
             continue
         if pid == 0:
