@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 // need skips, or fails where everything is required.
-func need(t *testing.T, what string) {
+func need(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("REQUIRE_ALL") == "1" {
 		t.Fatalf("%s is required", what)
@@ -56,7 +56,7 @@ func need(t *testing.T, what string) {
 
 // dev is a running `prairielambda dev`.
 type dev struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	dir    string // the course
 	cache  string // XDG_CACHE_HOME
@@ -87,7 +87,7 @@ func sample(t *testing.T) string {
 }
 
 // startDev starts dev on a free port and waits until it has said where.
-func startDev(t *testing.T, dir string, args ...string) *dev {
+func startDev(t testing.TB, dir string, args ...string) *dev {
 	t.Helper()
 	if exec.Command("/usr/bin/python3", "-c", "import numpy, sympy, lxml").Run() != nil {
 		need(t, "a /usr/bin/python3 with numpy, sympy and lxml")
