@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -34,13 +34,33 @@ type run struct {
 	main    string
 	env     []string
 	scratch *sandbox.Scratch
+	watch   Watcher // never nil
 }
+
+// Watcher is told of a program's run as it goes on, one call at a time. Neither
+// method keeps its slices.
+type Watcher interface {
+	// Begin says that a step's command starts; ref names the case it is for.
+	Begin(step, ref string, argv []string)
+	// Output is a piece of what the step printed, within its limit.
+	Output(stderr bool, piece []byte)
+}
+
+type nobody struct{}
+
+func (nobody) Begin(string, string, []string) {}
+func (nobody) Output(bool, []byte)            {}
 
 // Run builds and runs a program, each step in a fresh sandbox; what a step leaves
 // in its working directory the next one finds. A step that fails ends it. The
 // error is a *jobs.Error where the request cannot be run, and otherwise means
 // that we failed.
 func (p *Pool) Run(ctx context.Context, prog *jobs.Program) (*jobs.ProgramResult, error) {
+	return p.RunWatched(ctx, prog, nobody{})
+}
+
+// RunWatched is Run with somebody who follows it.
+func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher) (*jobs.ProgramResult, error) {
 	if p.cfg.Languages == nil {
 		return nil, &jobs.Error{Code: "runtime_missing", Message: "this worker runs no programs"}
 	}
@@ -65,12 +85,9 @@ func (p *Pool) Run(ctx context.Context, prog *jobs.Program) (*jobs.ProgramResult
 	if err != nil {
 		return nil, err
 	}
-	r := &run{pool: p, lang: lang, program: prog, main: mainFile(lang, prog)}
+	r := &run{pool: p, lang: lang, program: prog, main: mainFile(lang, prog), watch: watch}
 	if r.env, err = programEnv(prog.Env); err != nil {
 		return nil, err
-	}
-	for name, content := range files {
-		files[name] = bytes.ReplaceAll(content, []byte("\x00main\x00"), []byte(r.main))
 	}
 	select {
 	case p.running <- struct{}{}:
@@ -96,7 +113,7 @@ func (r *run) steps(ctx context.Context, steps []*runtime.Step) (*jobs.ProgramRe
 		if last && len(r.program.Cases) > 0 && s.Name == "run" {
 			return res, r.cases(ctx, s, res)
 		}
-		outcome, err := r.step(ctx, s, r.program.Stdin, r.program.Args, res)
+		outcome, err := r.step(ctx, s, "", r.program.Stdin, r.program.Args, res)
 		if err != nil {
 			return nil, err
 		}
@@ -116,12 +133,12 @@ func (r *run) steps(ctx context.Context, steps []*runtime.Step) (*jobs.ProgramRe
 
 func (r *run) cases(ctx context.Context, s *runtime.Step, res *jobs.ProgramResult) error {
 	for i, c := range r.program.Cases {
-		outcome, err := r.step(ctx, s, c.Stdin, c.Args, res)
-		if err != nil {
-			return err
-		}
 		if c.Name == "" {
 			c.Name = fmt.Sprint(i)
+		}
+		outcome, err := r.step(ctx, s, c.Name, c.Stdin, c.Args, res)
+		if err != nil {
+			return err
 		}
 		got := jobs.CaseResult{Name: c.Name, Outcome: outcome, ExitCode: res.ExitCode, Stdout: res.Stdout}
 		got.Passed = outcome == jobs.OK && res.ExitCode == 0 && sameText(res.Stdout, c.Expect)
@@ -148,11 +165,15 @@ func sameText(a, b string) bool {
 var asChild = []string{"/bin/sh", "-c", `"$@"; exit $?`, "run"}
 
 // step runs one command and appends what became of it.
-func (r *run) step(ctx context.Context, s *runtime.Step, stdin string, args []string, res *jobs.ProgramResult) (jobs.Outcome, error) {
+func (r *run) step(ctx context.Context, s *runtime.Step, ref, stdin string, args []string, res *jobs.ProgramResult) (jobs.Outcome, error) {
 	limits := r.limits(s)
-	box, err := r.pool.cfg.Host.Exec(ctx, sandbox.Spec{Limits: limits, Scratch: r.scratch, Stdin: []byte(stdin)}, sandbox.Command{
+	argv := r.lang.Expand(s.Command, r.main, args, r.program)
+	r.watch.Begin(s.Name, ref, argv)
+	box, err := r.pool.cfg.Host.Exec(ctx, sandbox.Spec{
+		Limits: limits, Scratch: r.scratch, Stdin: []byte(stdin), Output: r.watch.Output,
+	}, sandbox.Command{
 		Root: r.lang.Root(), Dir: "/work", Env: r.lang.Environment(r.env),
-		Argv: append(slices.Clone(asChild), r.lang.Expand(s.Command, r.main, args, r.program)...),
+		Argv: append(slices.Clone(asChild), argv...),
 	})
 	if err != nil {
 		return "", err
@@ -209,13 +230,21 @@ func (r *run) limits(s *runtime.Step) jobs.Limits {
 	return l
 }
 
-// mainFile is the file to start with: the caller's word, or the first source.
+// mainFile is the file to start with: the caller's word, or the source called
+// main, or the first one.
 func mainFile(l *runtime.Language, p *jobs.Program) string {
 	if p.Main != "" {
 		return p.Main
 	}
-	if s := l.Sources(p.Files); len(s) > 0 {
-		return strings.TrimPrefix(s[0], "./")
+	s := l.Sources(p.Files)
+	for _, like := range []func(name string) bool{
+		func(name string) bool { return strings.TrimSuffix(name, path.Ext(name)) == "./main" },
+		func(name string) bool { return path.Ext(name) == l.Suffixes[0] }, // no specification, no header
+		func(string) bool { return true },
+	} {
+		if i := slices.IndexFunc(s, like); i >= 0 {
+			return strings.TrimPrefix(s[i], "./")
+		}
 	}
 	return p.Files[0].Basename
 }
@@ -229,9 +258,6 @@ func programFiles(l *runtime.Language, p *jobs.Program) (map[string][]byte, erro
 		return bad("a program has 1 to %d files and at most %d cases", maxProgramFiles, maxProgramCases)
 	}
 	files := map[string][]byte{}
-	for _, f := range l.Files {
-		files[f.Name] = []byte(strings.ReplaceAll(f.Contents, "{main}", "\x00main\x00"))
-	}
 	seen := map[string]bool{}
 	for _, f := range p.Files {
 		if f.Basename != path.Base(f.Basename) || f.Basename == "." || f.Basename == ".." || f.Basename == "/" ||
@@ -263,6 +289,16 @@ func programFiles(l *runtime.Language, p *jobs.Program) (map[string][]byte, erro
 			return bad("a NUL character in an argument")
 		}
 	}
+	for _, words := range p.Switches {
+		if slices.ContainsFunc(words, func(w string) bool { return strings.ContainsFunc(w, unicode.IsControl) }) {
+			return bad("a control character in a switch")
+		}
+	}
+	for _, f := range l.Files {
+		if !seen[f.Name] {
+			files[f.Name] = []byte(l.Fill(f.Contents, mainFile(l, p), p))
+		}
+	}
 	return files, nil
 }
 
@@ -272,6 +308,31 @@ func programEnv(env map[string]string) (out []string, err error) {
 			return nil, errors.Join(&jobs.Error{Code: "bad_request", Message: fmt.Sprintf("%q cannot be set in the environment", k)})
 		}
 		out = append(out, k+"="+env[k])
+	}
+	return out, nil
+}
+
+// Project returns a program's files among those that its runtime lays beside
+// them, in the order of their names. The error is a *jobs.Error.
+func (p *Pool) Project(prog *jobs.Program) ([]jobs.ProgramFile, error) {
+	if p.cfg.Languages == nil {
+		return nil, &jobs.Error{Code: "runtime_missing", Message: "this worker runs no programs"}
+	}
+	lang, err := p.cfg.Languages.Find(prog.Runtime, prog.Files)
+	if err != nil {
+		return nil, err
+	}
+	files, err := programFiles(lang, prog)
+	if err != nil {
+		return nil, err
+	}
+	var out []jobs.ProgramFile
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f := jobs.ProgramFile{Basename: name, Contents: string(files[name])}
+		if !utf8.Valid(files[name]) {
+			f.Contents, f.Encoding = base64.StdEncoding.EncodeToString(files[name]), "base64"
+		}
+		out = append(out, f)
 	}
 	return out, nil
 }

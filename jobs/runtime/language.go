@@ -226,6 +226,26 @@ func (l *Language) Expand(command []string, main string, args []string, p *jobs.
 	return argv
 }
 
+// Fill fills the placeholders of a file of the language's own in: {main}, and
+// {switches.TOOL}, which stands for the caller's switches as the rest of a list
+// of strings in a project file.
+func (l *Language) Fill(contents, main string, p *jobs.Program) string {
+	return placeholder.ReplaceAllStringFunc(contents, func(word string) string {
+		quote := func(s string) string { return strings.ReplaceAll(s, `"`, `""`) }
+		tool, isSwitch := strings.CutPrefix(strings.Trim(word, "{}"), "switches.")
+		if !isSwitch {
+			return quote(main)
+		}
+		var b strings.Builder
+		for _, s := range p.Switches[tool] {
+			b.WriteString(`, "` + quote(s) + `"`)
+		}
+		return b.String()
+	})
+}
+
+var placeholder = regexp.MustCompile(`\{(main|switches\.\w+)\}`)
+
 // Sources are the names of the language's own files, in order; each begins with
 // "./" so that none reads as a switch.
 func (l *Language) Sources(files []jobs.ProgramFile) (names []string) {

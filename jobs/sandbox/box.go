@@ -24,6 +24,7 @@ type Spec struct {
 	// For Exec only.
 	Scratch *Scratch // shown at /work, writable; nil for none
 	Stdin   []byte
+	Output  func(stderr bool, piece []byte) // told of output within its limit as it comes; may be nil, must not keep piece
 }
 
 // Box is one sandbox in its life: made, perhaps mounted late, asked a few times,
@@ -42,8 +43,9 @@ type Box struct {
 	reaped  bool
 	status  unix.WaitStatus
 	usage   unix.Rusage
-	in      []byte // read and not yet taken as a frame
-	out     []byte // to be written
+	in      []byte                          // read and not yet taken as a frame
+	out     []byte                          // to be written
+	told    func(stderr bool, piece []byte) // Spec.Output
 
 	closeOnce sync.Once
 	used      jobs.Usage    // set by Close

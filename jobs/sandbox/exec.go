@@ -28,7 +28,7 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 	}
 	defer ends.close()
 	unix.Close(b.conn) // a program of its own kind speaks no frames
-	b.conn = -1
+	b.conn, b.told = -1, spec.Output
 	mounts, targets, err := detachAll(spec.Mounts)
 	if err != nil {
 		b.Close()

@@ -154,7 +154,11 @@ func (b *Box) drain(fd int, out *[]byte, t *Turn, buf []byte) (closed bool) {
 			return true
 		default:
 			room := b.limits.Output - int64(len(*out))
-			*out = append(*out, buf[:min(int64(n), room)]...)
+			piece := buf[:min(int64(n), room)]
+			*out = append(*out, piece...)
+			if b.told != nil {
+				b.told(fd == b.stderr, piece)
+			}
 			if int64(n) > room {
 				t.end(jobs.OutputTooLarge, fmt.Sprintf("printed more than its limit of %d bytes", b.limits.Output))
 				return false

@@ -11,13 +11,16 @@ runtime "ada" {
          for Create_Missing_Dirs use "True";
          for Main use ("{main}");
          package Compiler is
-            for Default_Switches ("Ada") use ("-g", "-O1", "-gnata", "-gnatwa");
+            for Default_Switches ("Ada") use ("-g", "-O1", "-gnata", "-gnatwa"{switches.Compiler});
          end Compiler;
+         package Builder is
+            for Default_Switches ("Ada") use ("-g"{switches.Builder});
+         end Builder;
       end Main;
     GPR
   }
   step "build" {
-    command = ["/usr/bin/gprbuild", "-q", "-P", "main.gpr", "-o", "../.program", "{switches.Builder}", "-cargs", "{switches.Compiler}"]
+    command = ["/usr/bin/gprbuild", "-q", "-P", "main.gpr", "-o", "../.program"]
     seconds = 60
   }
   step "run" {
