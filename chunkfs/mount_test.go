@@ -283,6 +283,7 @@ func TestAWalkWarmsFilesForEver(t *testing.T) {
 		}
 	}
 	readAll(v1)
+	lockPages(t, filepath.Join(r.mnt, "XC101", v1))
 	before := r.status()
 	readAll(v1)
 	after := r.status()
@@ -300,6 +301,26 @@ func TestAWalkWarmsFilesForEver(t *testing.T) {
 	after = r.status()
 	require.Equal(t, before.Requests["read"]+2, after.Requests["read"], "the changed file and the status")
 	require.Equal(t, fetched+2, r.fetches(), "the manifest and one pack")
+}
+
+// lockPages keeps the kernel from reclaiming what it has of a tree's files, until
+// the test ends. Reclaim takes any clean page of any filesystem at any time, one by one
+// where DAMON's proactive reclaim looks for cold ones; those would be read again, and that is no fault of
+// the mount. Whatever a mount itself does to lose its pages takes locked ones too.
+func lockPages(t *testing.T, root string) {
+	t.Helper()
+	for _, s := range walk(t, root) {
+		if !s.mode.IsRegular() || s.size == 0 {
+			continue
+		}
+		f, err := os.Open(filepath.Join(root, s.path))
+		require.NoError(t, err)
+		mem, err := unix.Mmap(int(f.Fd()), 0, int(s.size), unix.PROT_READ, unix.MAP_SHARED)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		require.NoError(t, unix.Mlock(mem), s.path)
+		t.Cleanup(func() { _ = unix.Munmap(mem) })
+	}
 }
 
 func TestStaleMountIsReplacedAndALiveOneIsNot(t *testing.T) {
