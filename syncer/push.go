@@ -32,6 +32,9 @@ func (s *Syncer) push(ctx context.Context, course string, src Source, full bool)
 	if err := head.CheckCourse(course); err != nil {
 		return r, &RefusedError{err.Error()}
 	}
+	if _, is := head.EnvName(course); is {
+		return r, &RefusedError{fmt.Sprintf("course id %q: names that begin so are those of environments", course)}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, maxPush, fmt.Errorf("the push took more than %v", maxPush))
 	defer cancel()
 

@@ -19,7 +19,7 @@ func root() *cli.Command {
 		Name:  "syncer",
 		Short: "put versions of courses into a store and look after them there",
 		Sub: []*cli.Command{
-			push(), status(), list(), diff(), verify(), pull(), gc(), rollback(), keep(), remove(), serve(),
+			push(), status(), list(), diff(), verify(), pull(), gc(), rollback(), keep(), remove(), environments(), serve(),
 		},
 	}
 }

@@ -55,6 +55,9 @@ func statusAll(ctx context.Context, env *cli.Env, o *opts, heads head.Store) err
 	all := []courseStatus{}
 	w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
 	for _, c := range names {
+		if _, is := head.EnvName(c); is {
+			continue // `env ls` lists those
+		}
 		h, _, err := heads.Get(ctx, c)
 		if err != nil {
 			return fmt.Errorf("head of %s: %w", c, err)

@@ -38,7 +38,8 @@ var allowed = map[string][]string{
 	"jobs/runtime/python": {},
 	"jobs/runtime":        {"jobs", "jobs/sandbox", "jobs/runtime/python"},
 	"jobs/pool":           {"jobs", "jobs/sandbox", "jobs/runtime"},
-	"jobs/worker":         {"jobs", "jobs/pool", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
+	"jobs/runs":           {"jobs", "internal/durable"},
+	"jobs/worker":         {"jobs", "jobs/pool", "jobs/runs", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
 
 	"scheduler":             {"jobs", "jobs/ticket", "scheduler/..."},
 	"scheduler/fleet":       {"jobs", "jobs/ticket", "jobs/nomadjob"},
@@ -77,11 +78,12 @@ var testImports = map[string][]string{
 
 // libraries may be imported by one place only.
 var libraries = map[string][]string{
-	"cloud.google.com/go/storage":       {"internal/blob/gcs", "internal/head/gcs"},
-	"github.com/fsouza/fake-gcs-server": {"internal/blob/gcs", "internal/head/gcs", "syncer", "test/..."},
-	"github.com/hanwen/go-fuse":         {"chunkfs/...", "test/bench/..."},
-	"github.com/hashicorp/nomad":        {"scheduler/fleet", "jobs/nomadjob", "nomad/...", "test/..."},
-	"go.opentelemetry.io/otel/sdk":      {"cmd/..."},
+	"cloud.google.com/go/storage":            {"internal/blob/gcs", "internal/head/gcs"},
+	"github.com/fsouza/fake-gcs-server":      {"internal/blob/gcs", "internal/head/gcs", "syncer", "test/..."},
+	"github.com/hanwen/go-fuse":              {"chunkfs/...", "test/bench/..."},
+	"github.com/hashicorp/nomad":             {"scheduler/fleet", "jobs/nomadjob", "nomad/...", "test/..."},
+	"go.opentelemetry.io/otel/sdk":           {"cmd/..."},
+	"github.com/google/go-containerregistry": {"syncer/env", "test/..."},
 }
 
 // kernel names are for jobs/sandbox alone: they make or enter namespaces.
