@@ -91,6 +91,9 @@ func decodeRun(raw []byte) (*runBody, error) {
 		return nil, err
 	}
 	set(&b.Mode, "run")
+	if b.Mode == "build" {
+		b.Mode = "compile"
+	}
 	set(&b.Hedge, "auto")
 	if b.Hedge != "off" && b.Hedge != "auto" && b.Hedge != "always" {
 		return nil, refuse(http.StatusBadRequest, "bad_request", "hedge is off, auto or always")

@@ -31,14 +31,15 @@ func main() {
 
 // serve is `worker serve`: the journey of a call is sandbox.Open -> pool.New -> worker.New.
 type serve struct {
-	courses, listen, tickets, tier, cgroup, python, name string
-	slots, uid                                           int
-	memory                                               cli.Size
-	wall, drain                                          cli.Duration
+	courses, listen, tickets, tier, cgroup, python, name, runs string
+
+	slots, uid        int
+	memory            cli.Size
+	wall, drain, keep cli.Duration
 }
 
 func (s *serve) command() *cli.Command {
-	s.memory, s.wall, s.drain = 512<<20, cli.Duration(10*time.Second), cli.Duration(20*time.Second)
+	s.memory, s.wall, s.drain, s.keep = 512<<20, cli.Duration(10*time.Second), cli.Duration(20*time.Second), cli.Duration(time.Hour)
 	return &cli.Command{
 		Name: "serve", Short: "answer a gateway until SIGTERM", Run: s.run,
 		Long: `Serves the HTTP contract between gateway and worker for the courses below a mount of chunkfs.
@@ -50,7 +51,9 @@ Without root it enters a user namespace of its own first; see the tiers in the d
 			fs.StringVar(&s.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
 			fs.StringVar(&s.cgroup, "cgroup", "", "delegated cgroup to work below (default: this process's own)")
 			fs.StringVar(&s.python, "python", "/usr/bin/python3", "interpreter of the Python runtime")
-			fs.StringVar(&s.name, "name", os.Getenv("NOMAD_ALLOC_ID"), "name that survives a restart in the same place")
+			fs.StringVar(&s.name, "name", os.Getenv("NOMAD_ALLOC_ID"), "name that survives a restart in the same place (default: that of --runs)")
+			fs.StringVar(&s.runs, "runs", "", "directory for the output of asynchronous runs; with none they do not survive a restart")
+			fs.Var(&s.keep, "keep-runs", "how long that output is kept after a run's end")
 			fs.IntVar(&s.slots, "slots", 64, "most sandboxes at once, warm spares included")
 			fs.IntVar(&s.uid, "base-uid", 64000, "first of the user ids that sandboxes run as, in tier root")
 			fs.Var(&s.memory, "memory", "memory that one sandbox may use")
@@ -107,8 +110,16 @@ func (s *serve) run(ctx context.Context, env *cli.Env, args []string) error {
 	if err != nil {
 		return err
 	}
+	spools, err := s.spools(p, env.Log)
+	if err != nil {
+		return err
+	}
+	defer spools.close()
+	if s.name == "" {
+		s.name = spools.Name()
+	}
 	w := worker.New(worker.Config{
-		Pool: p, Courses: courses, Tickets: verifier, Name: s.name, Tier: string(host.Tier()), Log: env.Log,
+		Pool: p, Courses: courses, Runs: spools.Store, Tickets: verifier, Name: s.name, Tier: string(host.Tier()), Log: env.Log,
 		Runtimes: runtimes(languages.Describe(), version, digest),
 	})
 	for _, l := range host.Layers() {

@@ -2,7 +2,6 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 
@@ -10,33 +9,18 @@ import (
 )
 
 func (w *Worker) invoke(rw http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get("Prairie-Id")
 	var inv jobs.Invocation
-	if err := json.NewDecoder(http.MaxBytesReader(rw, r.Body, w.cfg.MaxBody)).Decode(&inv); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			fail(rw, http.StatusRequestEntityTooLarge, &jobs.Error{Code: "too_large", Message: err.Error(), ID: id})
-			return
-		}
-		fail(rw, http.StatusBadRequest, &jobs.Error{Code: "bad_request", Message: "the body is no invocation: " + err.Error(), ID: id})
+	if !w.body(rw, r, "invocation", &inv) {
 		return
 	}
 	if inv.ID == "" {
-		inv.ID = id
+		inv.ID = r.Header.Get("Prairie-Id")
 	}
-	ctx, cancel, refused := w.admit(r, inv.Course, inv.Version)
-	if refused != nil {
-		refused.ID = id
-		fail(rw, http.StatusUnauthorized, refused)
+	ctx, end, ok := w.open(rw, r, inv.Course, inv.Version)
+	if !ok {
 		return
 	}
-	defer cancel()
-	w.calls.Add(1)
-	defer w.calls.Done()
-	if w.draining.Load() {
-		fail(rw, http.StatusServiceUnavailable, &jobs.Error{Code: "draining", Message: "this worker is draining", Retryable: true, ID: id})
-		return
-	}
+	defer end()
 	res, err := w.cfg.Pool.Do(ctx, &inv)
 	if err != nil {
 		w.refuse(rw, r, inv.ID, err)

@@ -1,42 +1,29 @@
 package worker
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/runs"
 )
 
 // run answers POST /v1/run: a program with its sources, in and out.
 func (w *Worker) run(rw http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get("Prairie-Id")
 	var p jobs.Program
-	if err := json.NewDecoder(http.MaxBytesReader(rw, r.Body, w.cfg.MaxBody)).Decode(&p); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			fail(rw, http.StatusRequestEntityTooLarge, &jobs.Error{Code: "too_large", Message: err.Error(), ID: id})
-			return
-		}
-		fail(rw, http.StatusBadRequest, &jobs.Error{Code: "bad_request", Message: "the body is no program: " + err.Error(), ID: id})
+	if !w.body(rw, r, "program", &p) {
 		return
 	}
 	if p.ID == "" {
-		p.ID = id
+		p.ID = r.Header.Get("Prairie-Id")
 	}
-	ctx, cancel, refused := w.admit(r, "", "") // a program belongs to no course
-	if refused != nil {
-		refused.ID = id
-		fail(rw, http.StatusUnauthorized, refused)
+	ctx, end, ok := w.open(rw, r, "", "") // a program belongs to no course
+	if !ok {
 		return
 	}
-	defer cancel()
-	w.calls.Add(1)
-	defer w.calls.Done()
-	if w.draining.Load() {
-		fail(rw, http.StatusServiceUnavailable, &jobs.Error{Code: "draining", Message: "this worker is draining", Retryable: true, ID: id})
-		return
-	}
+	defer end()
 	res, err := w.cfg.Pool.Run(ctx, &p)
 	if err != nil {
 		w.refuse(rw, r, p.ID, err)
@@ -44,4 +31,96 @@ func (w *Worker) run(rw http.ResponseWriter, r *http.Request) {
 	}
 	w.cfg.Log.Info().Str("id", p.ID).Str("runtime", res.Runtime).Int("steps", len(res.Steps)).Str("outcome", string(res.Outcome)).Msg("ran")
 	answer(rw, res)
+}
+
+// project answers POST /v1/project: the program among the files that its runtime
+// lays beside it.
+func (w *Worker) project(rw http.ResponseWriter, r *http.Request) {
+	var p jobs.Program
+	if !w.body(rw, r, "program", &p) {
+		return
+	}
+	_, end, ok := w.open(rw, r, "", "")
+	if !ok {
+		return
+	}
+	defer end()
+	files, err := w.cfg.Pool.Project(&p)
+	if err != nil {
+		w.refuse(rw, r, r.Header.Get("Prairie-Id"), err)
+		return
+	}
+	answer(rw, map[string][]jobs.ProgramFile{"files": files})
+}
+
+// createRun answers POST /v1/runs. What is wrong with the program itself is what
+// its run says.
+func (w *Worker) createRun(rw http.ResponseWriter, r *http.Request) {
+	var req jobs.RunRequest
+	if !w.body(rw, r, "run", &req) {
+		return
+	}
+	_, end, ok := w.open(rw, r, "", "")
+	if !ok {
+		return
+	}
+	defer end()
+	id := r.Header.Get("Prairie-Id")
+	run, err := w.cfg.Runs.Create(&req)
+	switch {
+	case errors.Is(err, runs.ErrFull):
+		fail(rw, http.StatusTooManyRequests, &jobs.Error{Code: "busy", Message: err.Error(), Retryable: true, ID: id})
+	case errors.Is(err, runs.ErrClosed):
+		fail(rw, http.StatusServiceUnavailable, &jobs.Error{Code: "draining", Message: err.Error(), Retryable: true, ID: id})
+	case err != nil:
+		w.refuse(rw, r, id, err)
+	default:
+		w.cfg.Log.Info().Str("id", id).Str("runtime", req.Program.Runtime).Str("mode", req.Program.Mode).Msg("run begun")
+		answerStatus(rw, http.StatusCreated, jobs.RunCreated{ID: run})
+	}
+}
+
+// longestWait bounds one long poll.
+const longestWait = time.Minute
+
+// readRun answers GET /v1/runs/{id}, also while we drain: runs end meanwhile.
+func (w *Worker) readRun(rw http.ResponseWriter, r *http.Request) {
+	id, q := r.Header.Get("Prairie-Id"), r.URL.Query()
+	ctx, cancel, refused := w.admit(r, "", "")
+	if refused != nil {
+		refused.ID = id
+		fail(rw, http.StatusUnauthorized, refused)
+		return
+	}
+	defer cancel()
+	from, err := strconv.Atoi(q.Get("from"))
+	if err != nil || from < 0 {
+		fail(rw, http.StatusBadRequest, &jobs.Error{Code: "bad_request", Message: "from is the number of a frame", ID: id})
+		return
+	}
+	ms, _ := strconv.ParseInt(q.Get("wait"), 10, 64) // no number, no wait
+	wait := min(max(time.Duration(min(ms, longestWait.Milliseconds()))*time.Millisecond, 0), longestWait)
+	c, err := w.cfg.Runs.Read(ctx, r.PathValue("id"), q.Get("owner"), from, wait)
+	switch {
+	case errors.Is(err, runs.ErrMissing):
+		fail(rw, http.StatusNotFound, &jobs.Error{Code: jobs.RunMissing, Message: err.Error(), ID: id})
+	case err != nil:
+		w.refuse(rw, r, id, err)
+	default:
+		answer(rw, c)
+	}
+}
+
+// forgetRuns answers DELETE /v1/runs.
+func (w *Worker) forgetRuns(rw http.ResponseWriter, r *http.Request) {
+	_, end, ok := w.open(rw, r, "", "")
+	if !ok {
+		return
+	}
+	defer end()
+	if err := w.cfg.Runs.Forget(); err != nil {
+		w.refuse(rw, r, r.Header.Get("Prairie-Id"), err)
+		return
+	}
+	rw.WriteHeader(http.StatusNoContent)
 }

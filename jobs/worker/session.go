@@ -14,7 +14,8 @@ import (
 
 // session answers executor lines over a WebSocket: one sandbox, one JSON object a
 // line. It ends with the socket, with the sandbox, or when nothing was asked for
-// pool.SessionIdle.
+// pool.SessionIdle. With ?rehearse=1 a line is {"call","data"}, and is answered by
+// a jobs.Result of a session of its own; see pool.Session.Rehearse.
 func (w *Worker) session(rw http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	inv := jobs.Invocation{
@@ -22,19 +23,11 @@ func (w *Worker) session(rw http.ResponseWriter, r *http.Request) {
 		CourseInstance: q.Get("course_instance"), Assessment: q.Get("assessment"),
 	}
 	id := r.Header.Get("Prairie-Id")
-	ctx, cancel, refused := w.admit(r, inv.Course, inv.Version)
-	if refused != nil {
-		refused.ID = id
-		fail(rw, http.StatusUnauthorized, refused)
+	ctx, end, ok := w.open(rw, r, inv.Course, inv.Version)
+	if !ok {
 		return
 	}
-	defer cancel()
-	w.calls.Add(1)
-	defer w.calls.Done()
-	if w.draining.Load() {
-		fail(rw, http.StatusServiceUnavailable, &jobs.Error{Code: "draining", Message: "this worker is draining", Retryable: true, ID: id})
-		return
-	}
+	defer end()
 	s, err := w.cfg.Pool.OpenSession(ctx, &inv)
 	if err != nil {
 		w.refuse(rw, r, id, err)
@@ -58,7 +51,13 @@ func (w *Worker) session(rw http.ResponseWriter, r *http.Request) {
 			conn.Close(websocket.StatusInvalidFramePayloadData, "a line is one JSON object") //nolint:errcheck
 			return
 		}
-		answer, alive, err := s.Line(ctx, line)
+		var answer json.RawMessage
+		var alive bool
+		if q.Get("rehearse") == "" {
+			answer, alive, err = s.Line(ctx, line)
+		} else {
+			answer, alive, err = rehearse(ctx, s, line)
+		}
 		if err != nil {
 			if !errors.Is(err, pool.ErrSessionLost) {
 				w.metrics.failed.Inc()
@@ -75,6 +74,22 @@ func (w *Worker) session(rw http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+func rehearse(ctx context.Context, s *pool.Session, line json.RawMessage) (answer json.RawMessage, alive bool, err error) {
+	var ask struct {
+		Call jobs.Call       `json:"call"`
+		Data json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(line, &ask); err != nil {
+		return nil, false, err
+	}
+	res, alive, err := s.Rehearse(ctx, ask.Call, ask.Data)
+	if err != nil {
+		return nil, false, err
+	}
+	answer, err = json.Marshal(res)
+	return answer, alive, err
 }
 
 func nextLine(ctx context.Context, conn *websocket.Conn) (json.RawMessage, error) {

@@ -3,6 +3,9 @@
 //	POST /v1/invoke                         jobs.Invocation -> jobs.Result
 //	GET  /v1/session                        WebSocket: PrairieLearn executor lines -> answers
 //	POST /v1/run                            jobs.Program -> jobs.ProgramResult
+//	POST /v1/project                        jobs.Program -> {"files": [jobs.ProgramFile]}
+//	POST /v1/runs, GET /v1/runs/{id}        asynchronous runs: jobs.RunRequest, jobs.RunChunk
+//	DELETE /v1/runs                         forget the completed ones
 //	GET  /v1/versions/{course}/{version}    jobs.VersionInfo
 //	GET  /v1/files/{course}/{version}/...   client files, with ETag and Range
 //	GET  /v1/status                         jobs.Status
@@ -23,7 +26,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -31,6 +33,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/pool"
+	"github.com/prairielambda/prairielambda/jobs/runs"
 	"github.com/prairielambda/prairielambda/jobs/ticket"
 )
 
@@ -38,6 +41,7 @@ import (
 type Config struct {
 	Pool     *pool.Pool
 	Courses  *pool.Courses
+	Runs     *runs.Store      // nil: no asynchronous runs
 	Tickets  *ticket.Verifier // nil: no tickets, loopback names only
 	Name     string           // see jobs.Status
 	Runtimes []jobs.Runtime
@@ -67,6 +71,12 @@ func New(cfg Config) *Worker {
 	w := &Worker{cfg: cfg, mux: http.NewServeMux(), metrics: newMetrics(cfg.Registry, cfg.Pool, cfg.Tier)}
 	w.mux.HandleFunc("POST /v1/invoke", w.invoke)
 	w.mux.HandleFunc("POST /v1/run", w.run)
+	w.mux.HandleFunc("POST /v1/project", w.project)
+	if cfg.Runs != nil {
+		w.mux.HandleFunc("POST /v1/runs", w.createRun)
+		w.mux.HandleFunc("GET /v1/runs/{id}", w.readRun)
+		w.mux.HandleFunc("DELETE /v1/runs", w.forgetRuns)
+	}
 	w.mux.HandleFunc("GET /v1/session", w.session)
 	w.mux.HandleFunc("GET /v1/versions/{course}/{version}", w.version)
 	w.mux.HandleFunc("GET /v1/files/{course}/{version}/{path...}", w.file)
@@ -106,9 +116,15 @@ func loopbackHost(hostport string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// Drain refuses new calls and waits until the running ones have been answered.
+// Drain refuses new calls and waits until the running ones have been answered
+// and the asynchronous runs have ended.
 func (w *Worker) Drain(ctx context.Context) error {
 	w.draining.Store(true)
+	if w.cfg.Runs != nil {
+		if err := w.cfg.Runs.Drain(ctx); err != nil {
+			return err
+		}
+	}
 	done := make(chan struct{})
 	go func() {
 		w.calls.Wait()
@@ -137,25 +153,11 @@ func (w *Worker) status(rw http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-// admit checks the ticket and turns the caller's deadline into the context's.
-func (w *Worker) admit(r *http.Request, course, version string) (context.Context, context.CancelFunc, *jobs.Error) {
-	if w.cfg.Tickets != nil {
-		if _, err := w.cfg.Tickets.Verify(r.Header.Get("Authorization"), course, version); err != nil {
-			return nil, nil, &jobs.Error{Code: "ticket", Message: err.Error()}
-		}
-	}
-	ctx := r.Context()
-	ms, err := strconv.ParseInt(r.Header.Get("Prairie-Deadline"), 10, 64)
-	if err != nil || ms <= 0 || ms > int64(ticket.MaxLife/time.Millisecond) {
-		ctx, cancel := context.WithCancel(ctx)
-		return ctx, cancel, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(ms)*time.Millisecond)
-	return ctx, cancel, nil
-}
+func answer(rw http.ResponseWriter, v any) { answerStatus(rw, http.StatusOK, v) }
 
-func answer(rw http.ResponseWriter, v any) {
+func answerStatus(rw http.ResponseWriter, status int, v any) {
 	rw.Header().Set("Content-Type", "application/json")
+	rw.WriteHeader(status)
 	_ = json.NewEncoder(rw).Encode(v) // the caller left
 }
 

@@ -55,7 +55,7 @@ const labFile = "lab_io.txt"
 
 // modes are the clients' words for a runtime's modes.
 var modes = map[string]string{
-	"run": "run", "compile": "build", "build": "build", "submit": "submit", "prove": "prove", "prove_flow": "prove_flow",
+	"run": "run", "compile": "compile", "build": "compile", "submit": "submit", "prove": "prove", "prove_flow": "prove_flow",
 	"prove_report_all": "prove_report_all", "prove_flow_report_all": "prove_flow_report_all",
 }
 

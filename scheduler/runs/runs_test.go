@@ -16,7 +16,7 @@ func TestPrograms(t *testing.T) {
 			`{"name":"Hello","files":[{"basename":"main.adb","contents":"x"}],"mode":"run","main":"main.adb","switches":{"Builder":["-g"]},"lab":false}`,
 			`{"runtime":"ada","files":[{"basename":"main.adb","contents":"x"}],"main":"main.adb","mode":"run","switches":{"Builder":["-g"]}}`, "",
 		},
-		"c++ beside c":     {`{"files":[{"basename":"a.h"},{"basename":"b.cpp"}],"mode":"compile","switches":[]}`, `{"runtime":"c++","files":[{"basename":"a.h","contents":""},{"basename":"b.cpp","contents":""}],"mode":"build"}`, ""},
+		"c++ beside c":     {`{"files":[{"basename":"a.h"},{"basename":"b.cpp"}],"mode":"compile","switches":[]}`, `{"runtime":"c++","files":[{"basename":"a.h","contents":""},{"basename":"b.cpp","contents":""}],"mode":"compile"}`, ""},
 		"named":            {`{"files":[{"basename":"a.py"}],"runtime":"python","switches":null}`, `{"runtime":"python","files":[{"basename":"a.py","contents":""}],"mode":"run"}`, ""},
 		"old words":        {`{"files":[{"basename":"a.c"}],"mode":"run_program"}`, `{"runtime":"c","files":[{"basename":"a.c","contents":""}],"mode":"run"}`, ""},
 		"lab":              {`{"files":[{"basename":"a.adb"},{"basename":"lab_io.txt","contents":"in 0:1\nout 0:2"}],"mode":"submit","lab":true}`, `{"runtime":"ada","files":[{"basename":"a.adb","contents":""}],"mode":"submit","cases":[{"name":"0","stdin":"1","expect":"2"}]}`, ""},
