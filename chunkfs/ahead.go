@@ -42,8 +42,7 @@ func (f *FS) touch(v *version, entry, blobIndex int, ref manifest.BlobRef) {
 	if t.blobs[blobIndex].Load() || t.blobs[blobIndex].Swap(true) {
 		return
 	}
-	c := v.Chunk(ref.Chunk)
-	if c.Kind != manifest.Question {
+	if v.ChunkHead(ref.Chunk).Kind != manifest.Question {
 		if t.inRequest() {
 			f.profiles.add(v.course, v.Path(entry))
 		}
@@ -52,15 +51,15 @@ func (f *FS) touch(v *version, entry, blobIndex int, ref manifest.BlobRef) {
 	if t.chunks[ref.Chunk].Swap(true) {
 		return
 	}
-	f.startChunk(v, c)
+	f.startChunk(v, ref.Chunk)
 	for _, path := range f.profiles.get(v.course) {
 		if i, ok := v.Find(path); ok {
 			f.startFile(v, i)
 		}
 	}
 	for k, n := ref.Chunk+1, t.next(ref.Chunk); n > 0 && k < v.Chunks(); k++ {
-		if c := v.Chunk(k); c.Kind == manifest.Question {
-			f.startChunk(v, c)
+		if v.ChunkHead(k).Kind == manifest.Question {
+			f.startChunk(v, k)
 			n--
 		}
 	}
@@ -89,9 +88,10 @@ func (t *touches) next(chunk int) int {
 }
 
 // startChunk starts a chunk's blobs, up to a size.
-func (f *FS) startChunk(v *version, c manifest.Chunk) {
+func (f *FS) startChunk(v *version, chunk int) {
 	total := int64(0)
-	for k := c.First; k < c.First+c.Blobs; k++ {
+	first, n := v.ChunkBlobs(chunk)
+	for k := first; k < first+n; k++ {
 		b := v.Blob(k)
 		if total += b.Size; total > aheadBytes {
 			return

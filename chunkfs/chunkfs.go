@@ -72,6 +72,7 @@ type FS struct {
 	profiles *profiles
 	listings listings
 	status   statusFiles
+	chunks   lastChunks
 	ops      opCounters
 	uid, gid uint32
 	started  time.Time

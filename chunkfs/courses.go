@@ -154,7 +154,7 @@ func (f *FS) listFresh(ctx context.Context, id uint64) (entries []fuse.DirEntry,
 		entries = append(entries, fuse.DirEntry{Name: name, Mode: mode})
 	}
 	switch {
-	case id == rootNode:
+	case id == rootNode, id == chunksNode(0):
 		courses, err := f.cfg.Heads.List(ctx)
 		for _, c := range courses {
 			add(c, syscall.S_IFDIR)
@@ -164,18 +164,24 @@ func (f *FS) listFresh(ctx context.Context, id uint64) (entries []fuse.DirEntry,
 		for _, s := range statusNames {
 			add(s, syscall.S_IFREG)
 		}
+		add(chunksDirName, syscall.S_IFDIR)
 		return entries, nil
 	}
+	suffix, mode := "", uint32(syscall.S_IFDIR)
 	n, _ := splitPlace(id)
+	if of, ok := splitChunks(id); ok {
+		n, suffix, mode = of, chunksSuffix, syscall.S_IFREG
+	}
 	sl, _ := f.state.slot(n)
-	if _, _, err := f.heads.current(ctx, sl.course); err == nil {
-		add(currentName, syscall.S_IFLNK)
-	} else if !errors.Is(err, head.ErrNotFound) {
+	switch _, _, err := f.heads.current(ctx, sl.course); {
+	case err != nil && !errors.Is(err, head.ErrNotFound):
 		return nil, err
+	case err == nil && suffix == "":
+		add(currentName, syscall.S_IFLNK)
 	}
 	err = f.cfg.Heads.ListVersions(ctx, sl.course, func(s head.Stored) error {
 		if s.Removed.IsZero() {
-			add(s.Version.Version, syscall.S_IFDIR)
+			add(s.Version.Version+suffix, mode)
 		}
 		return nil
 	})

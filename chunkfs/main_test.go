@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 type daemonConfig struct {
 	Store, Cache, Mount string
 	CacheBytes          int64
+	MemoryBytes         int64
 	Deadline            time.Duration
 	Fault               string // file: while it is there, the store behaves as it says
 	Holder              bool   // run a holder, which starts this daemon again with Held
@@ -67,7 +68,7 @@ func daemon(conf string) error {
 	defer blobs.Close()
 	sick := &sickStore{Fetcher: blobs, Heads: headdir.New(c.Store), file: c.Fault}
 	guard := cache.NewGuard(sick, cache.GuardConfig{SlowAfter: c.Deadline / 3, Log: log})
-	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: guard, MaxBytes: c.CacheBytes, Log: log})
+	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: guard, MaxBytes: c.CacheBytes, MemoryBytes: c.MemoryBytes, Log: log})
 	if err != nil {
 		return err
 	}

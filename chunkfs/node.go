@@ -10,10 +10,10 @@ import (
 // the middle of a mount's life understands every id that the kernel remembers.
 //
 //	bits 63-62  what          bits 61-0
-//	0           fixed         1 the root, 2 the status directory
+//	0           fixed         1 the root, 2 the status directory, slot<<32 | 3 what chunks a version has
 //	1           place         slot<<32 | entry: a directory or symlink of one version
 //	2           content       f(course, mode, digest): a regular file, in all versions that have it
-//	3           status        file<<54 | serial
+//	3           status        file<<54 | size<<34 | serial
 //
 // A slot is a row of State. The slot of a course stands for its directory (entry
 // 0), the slot of a version for its root (entry 0), and with entry linkEntry for
@@ -22,6 +22,7 @@ import (
 const (
 	rootNode      uint64 = 1
 	statusDirNode uint64 = 2
+	chunksEntry          = 3
 
 	tagShift  = 62
 	tagPlace  = uint64(1) << tagShift

@@ -57,7 +57,9 @@ func (f *FS) Lookup(c <-chan struct{}, h *fuse.InHeader, name string, out *fuse.
 	case h.NodeId == rootNode:
 		return f.lookupCourse(ctx, name, out)
 	case h.NodeId == statusDirNode:
-		return f.lookupStatus(name, out)
+		return f.lookupStatus(ctx, name, out)
+	case f.isChunksDir(h.NodeId):
+		return f.lookupChunks(ctx, h.NodeId, name, out)
 	case h.NodeId&tagMask != tagPlace:
 		return fuse.ENOTDIR
 	}
@@ -93,9 +95,12 @@ func (f *FS) GetAttr(c <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	case id == statusDirNode:
 		f.dirAttr(id, f.started, &out.Attr)
 		return fuse.OK
-	case id == rootNode:
+	case id == rootNode, f.isChunksDir(id):
 		f.dirAttr(id, f.listedAt(ctx, id), &out.Attr)
 		return fuse.OK
+	case id&tagMask == 0:
+		out.SetTimeout(forever)
+		return f.errno("getattr", f.chunksAttr(ctx, id, &out.Attr))
 	case id&tagMask == tagStatus:
 		return f.statusAttr(id, out)
 	case id&tagMask == tagPlace:

@@ -16,6 +16,9 @@ func (f *FS) Read(c <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResu
 	}
 	ctx, cancel := f.request(c, &in.InHeader)
 	defer cancel()
+	if in.NodeId&tagMask == 0 {
+		return f.readChunks(ctx, in)
+	}
 	v, i, err := f.resolve(ctx, in.NodeId)
 	if err != nil {
 		return nil, f.errno("read", err)

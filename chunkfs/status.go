@@ -2,6 +2,7 @@ package chunkfs
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -108,7 +109,13 @@ func (s *statusFiles) forget(id uint64) {
 	delete(s.texts, id)
 }
 
-func (f *FS) lookupStatus(name string, out *fuse.EntryOut) fuse.Status {
+func (f *FS) lookupStatus(ctx context.Context, name string, out *fuse.EntryOut) fuse.Status {
+	if name == chunksDirName {
+		out.NodeId = chunksNode(0)
+		out.SetEntryTimeout(forever)
+		f.dirAttr(out.NodeId, f.listedAt(ctx, out.NodeId), &out.Attr)
+		return fuse.OK
+	}
 	for i, n := range statusNames {
 		if n != name {
 			continue
@@ -138,9 +145,13 @@ func (f *FS) readStatus(in *fuse.ReadIn) (fuse.ReadResult, fuse.Status) {
 	if !ok {
 		return nil, fuse.Status(syscall.ESTALE)
 	}
-	off := min(in.Offset, uint64(len(t.text)))
-	end := min(off+uint64(in.Size), uint64(len(t.text)))
-	return fuse.ReadResultData(t.text[off:end]), fuse.OK
+	return fuse.ReadResultData(part(t.text, in)), fuse.OK
+}
+
+// part is what in asks for of a text.
+func part(text []byte, in *fuse.ReadIn) []byte {
+	off := min(in.Offset, uint64(len(text)))
+	return text[off:min(off+uint64(in.Size), uint64(len(text)))]
 }
 
 // Status is what status.json shows.

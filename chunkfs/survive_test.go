@@ -32,7 +32,7 @@ type readers struct {
 	stop    chan struct{}
 	wg      sync.WaitGroup
 	reads   atomic.Int64
-	longest atomic.Int64 // nanoseconds of the slowest read
+	longest atomic.Int64 // nanoseconds of the slowest system call
 }
 
 func readTheTree(t *testing.T, src, mnt string, n int) *readers {
@@ -53,13 +53,9 @@ func readTheTree(t *testing.T, src, mnt string, n int) *readers {
 				default:
 				}
 				name := files[rand.IntN(len(files))]
-				start := time.Now()
-				if err := readCold(filepath.Join(mnt, name), filepath.Join(src, name)); err != nil {
+				if err := rs.readCold(filepath.Join(mnt, name), filepath.Join(src, name)); err != nil {
 					t.Error(err)
 					return
-				}
-				took := int64(time.Since(start))
-				for old := rs.longest.Load(); took > old && !rs.longest.CompareAndSwap(old, took); old = rs.longest.Load() {
 				}
 				rs.reads.Add(1)
 			}
@@ -73,20 +69,31 @@ func (rs *readers) end() {
 	rs.wg.Wait()
 }
 
-func readCold(got, want string) error {
+// stall notes how long one system call took.
+func (rs *readers) stall(since time.Time) {
+	took := int64(time.Since(since))
+	for old := rs.longest.Load(); took > old && !rs.longest.CompareAndSwap(old, took); old = rs.longest.Load() {
+	}
+}
+
+func (rs *readers) readCold(got, want string) error {
 	w, err := os.ReadFile(want)
 	if err != nil {
 		return err
 	}
+	start := time.Now()
 	f, err := os.Open(got)
 	if err != nil {
 		return err
 	}
+	rs.stall(start)
 	defer f.Close()
 	g := make([]byte, len(w)+1)
 	n := 0
 	for n < len(g) {
-		k, err := f.Read(g[n:])
+		start := time.Now()
+		k, err := f.Read(g[n:min(len(g), n+128<<10)])
+		rs.stall(start)
 		n += k
 		if k == 0 || err != nil {
 			break
@@ -128,6 +135,8 @@ func TestReadersSurviveTheirServer(t *testing.T) {
 			require.NoError(t, err)
 			defer kept.Close()
 			rs := readTheTree(t, src, mnt, 32)
+			time.Sleep(time.Second)
+			undisturbed := time.Duration(rs.longest.Load()).Round(time.Millisecond)
 			for range rounds(tc.n) {
 				before, pid := rs.reads.Load(), r.serverPID()
 				tc.end(r)
@@ -135,7 +144,7 @@ func TestReadersSurviveTheirServer(t *testing.T) {
 				eventually(t, "reads go on", func() bool { return rs.reads.Load() > before+64 })
 			}
 			rs.end()
-			t.Logf("%d reads, the longest took %v", rs.reads.Load(), time.Duration(rs.longest.Load()).Round(time.Millisecond))
+			t.Logf("%d files read, the longest open or read(2) took %v; %v before the first", rs.reads.Load(), time.Duration(rs.longest.Load()).Round(time.Millisecond), undisturbed)
 			buf := make([]byte, 5000) // what was opened before reads after
 			_, err = kept.ReadAt(buf, 3<<20)
 			require.NoError(t, err)
