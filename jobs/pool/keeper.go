@@ -17,6 +17,7 @@ type keeper struct {
 	host *sandbox.Host
 	cfg  sandbox.ZygoteConfig
 	log  zerolog.Logger
+	most int64 // forks of one zygote; maxForks but in tests
 
 	mu      sync.Mutex // guards the fields below
 	current *sandbox.Zygote
@@ -38,7 +39,7 @@ func newKeeper(ctx context.Context, h *sandbox.Host, cfg sandbox.ZygoteConfig, l
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	k := &keeper{
-		host: h, cfg: cfg, log: log, current: first, changed: make(chan struct{}), renew: make(chan struct{}, 1),
+		host: h, cfg: cfg, log: log, most: maxForks, current: first, changed: make(chan struct{}), renew: make(chan struct{}, 1),
 		cancel: cancel, done: make(chan struct{}),
 	}
 	go k.keep(run)
@@ -59,7 +60,7 @@ func (k *keeper) keep(ctx context.Context) {
 		case <-z.Dead():
 			k.log.Error().Msg("the runtime's zygote has ended; starting another")
 		case <-k.renew:
-			if z.Forks() < maxForks {
+			if z.Forks() < k.most {
 				continue
 			}
 		}
@@ -90,7 +91,7 @@ func (k *keeper) spawn(ctx context.Context, spec sandbox.Spec) (*sandbox.Box, er
 		z, changed := k.current, k.changed
 		k.mu.Unlock()
 		b, err := z.Spawn(ctx, spec)
-		if z.Forks() >= maxForks {
+		if z.Forks() >= k.most {
 			select {
 			case k.renew <- struct{}{}:
 			default:

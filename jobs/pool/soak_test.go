@@ -10,14 +10,17 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs"
 	lambdaruntime "github.com/prairielambda/prairielambda/jobs/runtime"
@@ -34,89 +37,108 @@ func scaled(n int) int {
 
 // holding is what a process and the machine hold for it.
 type holding struct {
-	rss                        int64
+	rss                        int64 // of this process
+	zygotes                    int64 // resident memory of its zygotes
 	fds, mounts, threads, dirs int
-	cgroups                    string
-	namespaces                 int
+	cgroups                    int // memory cgroups of the machine, dying ones included
+	namespaces                 int // of our children
+	netns                      int // network namespaces of the machine, as its allocator counts them
 }
 
 func holds(t testing.TB, tmp string) (h holding) {
 	t.Helper()
 	runtime.GC()
-	status, err := os.ReadFile("/proc/self/status")
-	require.NoError(t, err)
-	for l := range strings.Lines(string(status)) {
-		var n int
-		if _, err := fmt.Sscanf(l, "VmRSS: %d kB", &n); err == nil {
-			h.rss = int64(n) << 10
-		}
-		if _, err := fmt.Sscanf(l, "Threads: %d", &n); err == nil {
-			h.threads = n
-		}
-	}
-	count := func(glob string) int {
-		m, err := filepath.Glob(glob)
-		require.NoError(t, err)
-		return len(m)
-	}
-	h.fds = count("/proc/self/fd/*")
-	h.dirs = count(tmp + "/prairielambda-worker-*/*")
+	debug.FreeOSMemory() // what the heap keeps for later is no growth
+	h.rss, h.threads = rss(t, "self"), count(t, "/proc/self/task/*")
+	h.fds = count(t, "/proc/self/fd/*")
+	h.dirs = count(t, tmp+"/prairielambda-worker-*/*")
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)
 	h.mounts = bytes.Count(mounts, []byte("/prairielambda-worker-"))
 	h.cgroups = memoryCgroups(t)
 	seen := map[string]bool{}
-	kids, err := filepath.Glob("/proc/self/task/*/children") // ours alone: others use this machine too
+	own, err := os.Readlink("/proc/self/ns/pid")
 	require.NoError(t, err)
-	for _, k := range kids {
-		b, _ := os.ReadFile(k)
-		for _, pid := range strings.Fields(string(b)) {
-			links, _ := filepath.Glob("/proc/" + pid + "/ns/*")
-			for _, l := range links {
-				if to, err := os.Readlink(l); err == nil {
-					seen[to] = true
-				}
+	for _, pid := range kids(t) {
+		if in, _ := os.Readlink("/proc/" + pid + "/ns/pid"); in == own {
+			h.zygotes += rss(t, pid)
+		}
+		links, _ := filepath.Glob("/proc/" + pid + "/ns/*")
+		for _, l := range links {
+			if to, err := os.Readlink(l); err == nil {
+				seen[to] = true
 			}
 		}
 	}
 	h.namespaces = len(seen)
+	slabs, _ := os.ReadFile("/proc/slabinfo") // not every kernel has it
+	for l := range strings.Lines(string(slabs)) {
+		_, _ = fmt.Sscanf(l, "net_namespace %d", &h.netns)
+	}
 	return h
+}
+
+// kids are the children of this process: others use this machine too.
+func kids(t testing.TB) (pids []string) {
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	require.NoError(t, err)
+	for _, l := range lists {
+		b, _ := os.ReadFile(l)
+		pids = append(pids, strings.Fields(string(b))...)
+	}
+	return pids
+}
+
+func rss(t testing.TB, pid string) (bytes int64) {
+	status, err := os.ReadFile("/proc/" + pid + "/status")
+	if pid == "self" {
+		require.NoError(t, err)
+	}
+	for l := range strings.Lines(string(status)) {
+		if _, err := fmt.Sscanf(l, "VmRSS: %d kB", &bytes); err == nil {
+			return bytes << 10
+		}
+	}
+	return 0
+}
+
+func count(t testing.TB, glob string) int {
+	m, err := filepath.Glob(glob)
+	require.NoError(t, err)
+	return len(m)
 }
 
 // memoryCgroups is the kernel's own count, dying ones included: /proc/cgroups,
 // or cgroup.stat where there is only the second version.
-func memoryCgroups(t testing.TB) string {
+func memoryCgroups(t testing.TB) (n int) {
 	b, err := os.ReadFile("/proc/cgroups")
 	require.NoError(t, err)
 	for l := range strings.Lines(string(b)) {
-		if f := strings.Fields(l); f[0] == "memory" {
-			return f[2]
+		if f := strings.Fields(l); f[0] == "memory" && f[1] != "0" {
+			n, err = strconv.Atoi(f[2])
+			require.NoError(t, err)
+			return n
 		}
 	}
-	return "0"
+	b, err = os.ReadFile("/sys/fs/cgroup/cgroup.stat")
+	require.NoError(t, err)
+	for l := range strings.Lines(string(b)) {
+		var live, dying int
+		_, _ = fmt.Sscanf(l, "nr_descendants %d", &live)
+		_, _ = fmt.Sscanf(l, "nr_dying_descendants %d", &dying)
+		n += live + dying
+	}
+	return n
 }
 
-// Calls that each read a file of their own leave nothing behind: no memory, no
-// descriptor, no mount, no cgroup (dying ones counted), no namespace, no directory.
-func TestManyCallsLeaveNothing(t *testing.T) {
-	n := scaled(100_000)
-	files := map[string]string{}
-	const server = "import os\ndef generate(data):\n    data['params']['n'] = len(open(os.path.dirname(__file__) + '/big').read())\n    os.system('true')\n"
-	for i := range 40 {
-		q := fmt.Sprintf("questions/q%d/", i)
-		files[q+"info.json"], files[q+"server.py"], files[q+"big"] = "{}", server, strings.Repeat("x", 1<<16)
-	}
-	dir := tree(t, files)
-	p := newPool(t, dir, nil)
-	call := func(i int) {
-		r := do(t, p, question(fmt.Sprintf("q%d", i%40), "generate"))
-		require.Equal(t, jobs.OK, r.Calls[0].Outcome, "%+v", r.Calls[0])
-	}
+// soak makes n calls from two clients at once and compares what is held before
+// and after, with the same number of spares waiting.
+func soak(t *testing.T, p *Pool, n int, call func(i int)) (before, after holding) {
+	t.Helper()
 	settle := func() {
 		require.Eventually(t, func() bool {
-			_, free, stuck := p.Slots()
+			total, free, stuck := p.Slots()
 			_, _, waiting := p.Claims()
-			total, _, _ := p.Slots()
 			return stuck == 0 && free+waiting == total && waiting > 0
 		}, 20*time.Second, 50*time.Millisecond)
 	}
@@ -124,28 +146,119 @@ func TestManyCallsLeaveNothing(t *testing.T) {
 		call(i)
 	}
 	settle()
-	before := holds(t, os.TempDir())
+	before = holds(t, os.TempDir())
 	var wg sync.WaitGroup
+	begin := time.Now()
 	for c := range 2 {
 		wg.Go(func() {
 			for i := range n / 2 {
-				call(2*i + c)
+				if call(100 + 2*i + c); t.Failed() {
+					return
+				}
 			}
 		})
 	}
 	wg.Wait()
+	took := time.Since(begin)
 	settle()
-	after := holds(t, os.TempDir())
-	t.Logf("%d calls: before %+v, after %+v", n, before, after)
+	after = holds(t, os.TempDir())
+	spares, forks, _ := p.Claims()
+	t.Logf("%d calls in %v, %d on spares and %d on demand:\nbefore %+v\nafter  %+v", n, took.Round(time.Second), spares, forks, before, after)
+	return before, after
+}
+
+// Calls leave nothing behind: no memory, no descriptor, no mount, no cgroup
+// (dying ones counted), no namespace, no directory; also those that leave
+// processes and files of their own.
+func TestManyCallsLeaveNothing(t *testing.T) {
+	files := map[string]string{}
+	for i := range 40 {
+		q := fmt.Sprintf("questions/q%d/", i)
+		files[q+"info.json"] = "{}"
+		files[q+"server.py"] = "def generate(data): data['params']['seed'] = str(hash('prairie'))\n"
+		if i == 0 {
+			files[q+"server.py"] = "import os, time\ndef generate(data):\n    open('/tmp/x', 'w').write('x' * 9999)\n    os.fork() or os.setsid() or time.sleep(999)\n"
+		}
+	}
+	p := newPool(t, tree(t, files), nil)
+	var mu sync.Mutex // guards seeds
+	seeds := map[string]bool{}
+	before, after := soak(t, p, scaled(100_000), func(i int) {
+		r := do(t, p, question(fmt.Sprintf("q%d", i%40), "generate"))
+		require.Equal(t, jobs.OK, r.Calls[0].Outcome, "%+v", r.Calls[0])
+		mu.Lock()
+		defer mu.Unlock()
+		seeds[string(r.Data)] = true
+	})
 	require.Less(t, after.rss, before.rss+32<<20)
+	require.Less(t, after.zygotes, before.zygotes+64<<20)
 	require.InDelta(t, before.fds, after.fds, 100) // a spare has a handful
 	require.Equal(t, before.mounts, after.mounts)
 	require.LessOrEqual(t, after.threads, before.threads+16)
 	require.LessOrEqual(t, after.dirs, before.dirs+8) // other tests of this machine
-	a, _ := strconv.Atoi(after.cgroups)
-	b, _ := strconv.Atoi(before.cgroups)
-	require.LessOrEqual(t, a, b+60, "memory cgroups, dying ones included")
+	require.LessOrEqual(t, after.cgroups, before.cgroups+60)
 	require.LessOrEqual(t, after.namespaces, before.namespaces+60)
+	require.LessOrEqual(t, after.netns, before.netns+200)
+	spares, forks, _ := p.Claims()
+	require.Greater(t, int64(len(seeds)), (spares+forks)/maxForks, "a zygote, and its hash seed, lives for %d forks", maxForks)
+}
+
+// A memory cgroup that is removed lives on for as long as a page that was charged
+// to it stays cached. Every call here is the first to read its file, so a cgroup
+// a call would leave as many dying ones as there are calls.
+func TestFirstReadersLeaveNoDyingCgroups(t *testing.T) {
+	n := scaled(20_000)
+	dir := tree(t, map[string]string{
+		"questions/q/info.json":        "{}",
+		"questions/q/server.py":        "def generate(data): data['params']['n'] = len(open('/course/serverFilesCourse/%d' % data['params']['i']).read())\n",
+		"serverFilesCourse/readme.txt": "",
+	})
+	name := func(i int) string { return filepath.Join(dir, "c", ver, "serverFilesCourse", strconv.Itoa(i)) }
+	for i := range n + 101 {
+		require.NoError(t, os.WriteFile(name(i), bytes.Repeat([]byte("x"), 4096), 0o644))
+	}
+	forget(t, n+101, name)
+	require.Zero(t, cached(t, name(n/2)), "the files are cached before anybody read them")
+	p := newPool(t, dir, nil)
+	before, after := soak(t, p, n, func(i int) {
+		inv := question("q", "generate")
+		inv.Data = fmt.Appendf(nil, `{"params":{"i":%d}}`, i)
+		r := do(t, p, inv)
+		require.Equal(t, jobs.OK, r.Calls[0].Outcome, "%+v", r.Calls[0])
+		require.JSONEq(t, fmt.Sprintf(`{"params":{"i":%d,"n":4096}}`, i), string(r.Data))
+	})
+	require.Equal(t, 1, cached(t, name(n/2)), "the calls were the first readers")
+	require.LessOrEqual(t, after.cgroups, before.cgroups+60, "memory cgroups, dying ones included")
+}
+
+// forget takes n files out of the page cache, once they are on disk.
+func forget(t *testing.T, n int, name func(int) string) {
+	t.Helper()
+	for i := range n {
+		f, err := os.Open(name(i))
+		require.NoError(t, err)
+		if i == 0 {
+			_, _, e := unix.Syscall(unix.SYS_SYNCFS, f.Fd(), 0, 0)
+			require.Zero(t, e)
+		}
+		require.NoError(t, unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
+		f.Close()
+	}
+}
+
+// cached is how many of a file's pages are in memory; looking reads none.
+func cached(t *testing.T, name string) (pages int) {
+	t.Helper()
+	f, err := os.Open(name)
+	require.NoError(t, err)
+	defer f.Close()
+	m, err := unix.Mmap(int(f.Fd()), 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, unix.Munmap(m)) }()
+	var in [1]byte
+	_, _, e := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), 4096, uintptr(unsafe.Pointer(&in[0])))
+	require.Zero(t, e)
+	return int(in[0] & 1)
 }
 
 const stormVariable = "PRAIRIE_TEST_STORM"

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs/pool"
 )
@@ -199,13 +200,16 @@ func list(t testing.TB, dir string) (names []string) {
 }
 
 // zygotes are this process's children in its own pid namespace, each with its
-// state and niceness as long as they are as they should be.
+// state and niceness (ours) as long as they are as they should be.
 func zygotes(t testing.TB) (pids []int) {
 	own, err := os.Readlink("/proc/self/ns/pid")
 	require.NoError(t, err)
+	kernel, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	require.NoError(t, err)
+	nice := strconv.Itoa(20 - kernel) // the raw call answers 20 less the niceness
 	for pid, stat := range kin(t) {
 		ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
-		if err == nil && ns == own && stat[0] != "Z" && stat[0] != "T" && stat[16] == "0" {
+		if err == nil && ns == own && stat[0] != "Z" && stat[0] != "T" && stat[16] == nice {
 			pids = append(pids, pid)
 		}
 	}
