@@ -38,7 +38,7 @@ type RunFrame struct {
 type RunChunk struct {
 	Frames    []RunFrame `json:"frames"`
 	Completed bool       `json:"completed"` // no frame follows these
-	Status    int        `json:"status"`    // exit code of the last step, once completed
+	Status    int        `json:"status"`    // exit code of the last step, of a lab 0 or 1, once completed
 	Outcome   Outcome    `json:"outcome,omitempty"`
 	Message   string     `json:"message,omitempty"` // one line for people, when Outcome is not OK
 	Dropped   bool       `json:"dropped,omitempty"` // output past the spool's bound was thrown away

@@ -147,7 +147,7 @@ func TestLabs(t *testing.T) {
 		for i, c := range p.Cases {
 			w.Begin("run", c.Name, nil)
 			w.Output(false, []byte("2\n"))
-			res.Cases = append(res.Cases, jobs.CaseResult{Name: c.Name, Outcome: jobs.OK, ExitCode: i / 2, Stdout: "2\n", Passed: i == 0})
+			res.Cases = append(res.Cases, jobs.CaseResult{Name: c.Name, Outcome: jobs.OK, ExitCode: i / 2, Stdout: " 2 \n"})
 		}
 		return res, nil
 	}, nil)
@@ -157,9 +157,9 @@ func TestLabs(t *testing.T) {
 	require.Equal(t, []string{"console: cc", "stdout[0]: 2", "stdout[1]: 2", "stdout[2]: 2"}, said[:4])
 	require.Equal(t, 1, last.Status)
 	require.JSONEq(t, `{"success":false,"cases":{
-		"0":{"status":"Success","in":"1","out":"2","actual":"2\n"},
-		"1":{"status":"Failed","in":"x","out":"y","actual":"2\n"},
-		"2":{"status":"Error","in":"","out":"","actual":"2\n"}}}`, strings.TrimPrefix(said[4], "lab: "))
+		"0":{"status":"Success","in":"1","out":"2","actual":" 2 \n"},
+		"1":{"status":"Failed","in":"x","out":"y","actual":" 2 \n"},
+		"2":{"status":"Error","in":"","out":"","actual":" 2 \n"}}}`, strings.TrimPrefix(said[4], "lab: "))
 	require.Len(t, said, 5)
 }
 

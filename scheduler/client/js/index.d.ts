@@ -48,3 +48,26 @@ export class CodeCaller {
   /** The version that the open session runs, or null. */
   readonly version: string | null;
 }
+
+export interface Program {
+  files: { basename: string; contents: string; encoding?: 'utf8' | 'base64' }[];
+  main?: string;
+  mode?: 'run' | 'compile' | 'submit' | 'prove' | 'prove_flow' | 'prove_report_all' | 'prove_flow_report_all';
+  switches?: Record<string, string[]>;
+  /** A label. */
+  name?: string;
+  lab?: boolean;
+  /** Told by the files' suffixes for Ada, C and C++. */
+  runtime?: string;
+}
+
+export interface Frame {
+  output: { type: 'console' | 'stdout' | 'stderr' | 'lab' | 'internal_error'; data: any; /** A lab's case. */ ref?: string }[];
+  /** The exit code, once completed. */
+  status: number;
+  completed: boolean;
+  message: string;
+}
+
+/** Runs a program and yields its frames as they come; the last one is completed. */
+export function execute(program: Program, options: Options): AsyncGenerator<Frame, void>;

@@ -78,6 +78,23 @@ export class CodeCaller {
   }
 }
 
+/** Runs a program and yields its frames as they come; the last one is completed. */
+export async function* execute(program, { gateway, token, timeout = 60_000 }) {
+  const socket = await connect(new URL('/', gateway), token ? { Authorization: `Bearer ${token}` } : {}, timeout);
+  try {
+    let text = await socket.ask(JSON.stringify({ action: 'execute', data: program }), timeout);
+    for (;;) {
+      const frame = JSON.parse(text);
+      if (!frame.output) throw new CodeCallerError(frame.message, { data: frame });
+      yield frame;
+      if (frame.completed) return;
+      text = await socket.next(timeout);
+    }
+  } finally {
+    socket.close();
+  }
+}
+
 function answer(a) {
   if (a.functionMissing) throw new FunctionMissingError('the function does not exist');
   if (a.error) {

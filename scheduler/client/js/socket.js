@@ -1,5 +1,5 @@
-// A WebSocket client of the few features that a session needs, without
-// dependencies: text messages, one question at a time, ping, close.
+// A WebSocket client of the few features that sessions and runs need, without
+// dependencies: text messages, one reader, ping, close.
 import { createHash, randomBytes } from 'node:crypto';
 import http from 'node:http';
 import https from 'node:https';
@@ -44,6 +44,7 @@ class Socket {
   #tcp;
   #buffer;
   #message = [];
+  #came = [];
   #waiting = null;
   #failed = null;
 
@@ -59,6 +60,13 @@ class Socket {
 
   /** Sends one message and waits for the next one from the other side. */
   ask(text, timeout) {
+    if (!this.#failed) this.#send(TEXT, Buffer.from(text));
+    return this.next(timeout);
+  }
+
+  /** Waits for the next message. */
+  next(timeout) {
+    if (this.#came.length > 0) return Promise.resolve(this.#came.shift());
     if (this.#failed) return Promise.reject(this.#failed);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#fail(new Error('the call takes too long')), timeout);
@@ -66,7 +74,6 @@ class Socket {
         resolve: (text) => { clearTimeout(timer); resolve(text); },
         reject: (err) => { clearTimeout(timer); reject(err); },
       };
-      this.#send(TEXT, Buffer.from(text));
     });
   }
 
@@ -123,8 +130,10 @@ class Socket {
       if (!final) return;
       const text = Buffer.concat(this.#message).toString();
       this.#message = [];
-      this.#waiting?.resolve(text);
+      const waiting = this.#waiting;
       this.#waiting = null;
+      if (waiting) waiting.resolve(text);
+      else this.#came.push(text);
     }
   }
 }
