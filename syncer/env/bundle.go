@@ -122,7 +122,6 @@ func (t *tarBundle) Close() error { return t.f.Close() }
 // dirBundle is a directory; nothing above it is reachable.
 type dirBundle struct{ dir *os.File }
 
-
 func (d *dirBundle) open(name string) (io.ReadCloser, int64, error) {
 	fd, err := unix.Openat2(int(d.dir.Fd()), name, &unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK,
