@@ -7,7 +7,7 @@ package nomad
 
 import "embed"
 
-// Files holds *.nomad.hcl, policies/ and config/.
+// Files holds *.nomad.hcl, policies/, config/ and plugins/.
 //
-//go:embed *.nomad.hcl policies/*.hcl config/*.hcl
+//go:embed *.nomad.hcl policies/*.hcl config/*.hcl plugins/*
 var Files embed.FS
