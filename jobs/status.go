@@ -16,6 +16,7 @@ type Status struct {
 	Runtimes []Runtime `json:"runtimes"`
 	Slots    int       `json:"slots"` // sandboxes that may run at once
 	Busy     int       `json:"busy"`  // sandboxes that run now
+	Taken    uint64    `json:"taken"` // requests let in since it began
 	Draining bool      `json:"draining"`
 }
 

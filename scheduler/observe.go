@@ -133,12 +133,13 @@ func (g *Gateway) health(x *exchange) error {
 	return nil
 }
 
-// ready is true while there is a worker for new calls and the gateway is not draining.
+// ready is true while there is a worker for new calls, or somebody who starts one,
+// and the gateway is not draining.
 func (g *Gateway) ready(x *exchange) error {
 	if g.draining.Load() {
 		return refuse(http.StatusServiceUnavailable, "draining", "this gateway is being stopped")
 	}
-	if !g.fleet.Ready() {
+	if !g.fleet.Ready() && g.scaler == nil {
 		return refuse(http.StatusServiceUnavailable, "no_worker", "no worker is there to take calls")
 	}
 	return g.health(x)

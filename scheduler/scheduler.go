@@ -31,6 +31,7 @@ import (
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
 	"github.com/prairielambda/prairielambda/scheduler/hedge"
 	"github.com/prairielambda/prairielambda/scheduler/rendercache"
+	"github.com/prairielambda/prairielambda/scheduler/scale"
 	"github.com/prairielambda/prairielambda/scheduler/token"
 )
 
@@ -51,6 +52,7 @@ type Config struct {
 	Origins []string // origins of pages that may call, besides pages of the gateway's own host
 
 	MaxBody     int64         // bytes of one request; default 16 MiB
+	MaxAnswer   int64         // bytes of one worker's answer; default 256 MiB
 	MaxItems    int           // items of one batch; default 1000
 	Deadline    time.Duration // of a call that names none, and the longest that one may name; default 2 min
 	BodyTime    time.Duration // to receive one request's body; default 30 s
@@ -66,6 +68,12 @@ type Config struct {
 	CacheDir   string        // a directory of its own for kept results; empty keeps them in memory only
 	HedgeShare float64       // extra executions, as a share of calls; default 0.05, negative turns hedging off
 
+	// Scale is who starts workers when there is none or too few; calls that find
+	// none wait for one then. Its Figures, Log and Register are the gateway's. Nil:
+	// nobody starts any, and such calls are refused.
+	Scale   *scale.Config
+	MaxHeld int // calls that wait for a first worker; default 1000
+
 	// Fallback answers what is no route of the gateway, behind the same checks of
 	// Host and Origin; nil answers 404.
 	Fallback http.Handler
@@ -77,6 +85,7 @@ type Config struct {
 func (c *Config) defaults() {
 	set(&c.MaxBody, 16<<20)
 	set(&c.MaxItems, 1000)
+	set(&c.MaxHeld, 1000)
 	set(&c.Deadline, 2*time.Minute)
 	set(&c.BodyTime, 30*time.Second)
 	set(&c.WriteTime, time.Minute)
@@ -108,6 +117,8 @@ type Gateway struct {
 	budget    *hedge.Budget
 	latency   *hedge.Latency
 	metrics   *metrics
+	scaler    *scale.Scaler // nil when nobody scales
+	held      atomic.Int64  // calls that wait for a first worker
 	endpoints []endpoint
 	versions  versions
 	lookups   singleflight.Group
@@ -125,7 +136,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("scheduler: %w", err)
 	}
 	f, err := fleet.New(fleet.Config{
-		Workers: cfg.Workers, Source: cfg.Source, Sign: cfg.Sign, Transport: cfg.Transport,
+		Workers: cfg.Workers, Source: cfg.Source, Sign: cfg.Sign, Transport: cfg.Transport, MaxAnswer: cfg.MaxAnswer,
 		Log: cfg.Log, Register: cfg.Registry,
 	})
 	if err != nil {
@@ -151,6 +162,9 @@ func New(cfg Config) (*Gateway, error) {
 	if err := m.observe(cfg.Registry, g.queue); err != nil {
 		return nil, fmt.Errorf("scheduler: %w", err)
 	}
+	if err := g.newScaler(); err != nil {
+		return nil, fmt.Errorf("scheduler: %w", err)
+	}
 	return g, nil
 }
 
@@ -164,10 +178,15 @@ func (g *Gateway) capacity() int {
 	return slots + (slots+3)/4
 }
 
-// Run probes the workers until ctx ends, and returns when every goroutine of the
+// Run probes the workers, and scales them where it should, until ctx ends, and returns when every goroutine of the
 // gateway has ended.
 func (g *Gateway) Run(ctx context.Context) error {
+	var scaling sync.WaitGroup
+	if g.scaler != nil {
+		scaling.Go(func() { g.scaler.Run(ctx) })
+	}
 	err := g.fleet.Run(ctx)
+	scaling.Wait()
 	if g.cache != nil {
 		g.cache.Close()
 	}

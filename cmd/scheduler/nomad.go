@@ -2,31 +2,61 @@ package main
 
 import (
 	"flag"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/prairielambda/prairielambda/internal/cli"
+	"github.com/prairielambda/prairielambda/scheduler"
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
+	"github.com/prairielambda/prairielambda/scheduler/scale"
 )
 
 type nomadFlags struct {
 	addresses cli.Strings
 	service   string
+
+	scaling, group string
+	quiet, idle    cli.Duration
 }
 
 func (f *nomadFlags) register(fs *flag.FlagSet) {
+	f.quiet, f.idle = cli.Duration(5*time.Minute), cli.Duration(15*time.Minute)
 	fs.Var(&f.addresses, "nomad", "address of a Nomad agent that knows the workers; may be given several times; NOMAD_TOKEN lets in")
 	fs.StringVar(&f.service, "nomad-service", "prairie-worker", "name of the workers' service in Nomad")
+	fs.StringVar(&f.scaling, "scaling", "off", "who starts and stops workers: off, nomad (this gateway, within the bounds of the job's scaling block), or external (somebody who reads prairie_gateway_workers_wanted); unless it is off, calls that find no worker wait for one")
+	fs.StringVar(&f.group, "scale-group", "prairie-worker/python", "job and group to scale")
+	fs.Var(&f.quiet, "scale-quiet", "how long fewer workers must have been enough before there are fewer")
+	fs.Var(&f.idle, "scale-idle", "how long nobody must have called before there are none, where the bounds allow it")
 }
 
-// source is nil when no agent is named.
-func (f *nomadFlags) source(log zerolog.Logger) (fleet.Source, error) {
+// apply puts into cfg where workers come from and who scales them; done ends
+// what it opened.
+func (f *nomadFlags) apply(cfg *scheduler.Config, log zerolog.Logger) (done func(), err error) {
+	done = func() {}
+	if f.scaling != "off" && f.scaling != "nomad" && f.scaling != "external" {
+		return done, cli.Usagef("--scaling is off, nomad or external, not %q", f.scaling)
+	}
+	if f.scaling != "off" {
+		cfg.Scale = &scale.Config{Quiet: time.Duration(f.quiet), Idle: time.Duration(f.idle)}
+	}
 	if len(f.addresses) == 0 {
-		return nil, nil
+		if f.scaling == "nomad" {
+			return done, cli.Usagef("--scaling nomad needs --nomad ADDR")
+		}
+		return done, nil
 	}
 	n, err := fleet.NewNomad(fleet.NomadConfig{Addresses: f.addresses, Service: f.service, Log: log})
 	if err != nil {
-		return nil, cli.WithCode(cli.ExitUsage, err)
+		return done, cli.WithCode(cli.ExitUsage, err)
 	}
-	return n, nil
+	cfg.Source, done = n, n.Close
+	if f.scaling == "nomad" {
+		group, err := n.Group(f.group)
+		if err != nil {
+			return done, cli.WithCode(cli.ExitUsage, err)
+		}
+		cfg.Scale.Group = group
+	}
+	return done, nil
 }

@@ -73,11 +73,7 @@ func (f *serveFlags) register(fs *flag.FlagSet) {
 }
 
 func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
-	source, err := f.nomad.source(env.Log)
-	if err != nil {
-		return err
-	}
-	if len(f.workers) == 0 && source == nil {
+	if len(f.workers) == 0 && len(f.nomad.addresses) == 0 {
 		return cli.Usagef("no worker: give --worker http://ADDR or --nomad http://ADDR")
 	}
 	if f.tokens == "" && !isLoopback(f.listen) {
@@ -87,9 +83,14 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 		f.workers[i] = strings.TrimSuffix(w, "/")
 	}
 	cfg := scheduler.Config{
-		Workers: f.workers, Source: source, Hosts: f.hosts, Origins: f.origins,
+		Workers: f.workers, Hosts: f.hosts, Origins: f.origins,
 		MaxBody: int64(f.maxBody), Deadline: time.Duration(f.deadline), Log: env.Log,
 		CacheDir: f.cache, CacheBytes: int64(f.cacheSize),
+	}
+	done, err := f.nomad.apply(&cfg, env.Log)
+	defer done()
+	if err != nil {
+		return err
 	}
 	if f.cacheSize == 0 {
 		cfg.CacheBytes = -1

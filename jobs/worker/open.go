@@ -25,6 +25,7 @@ func (w *Worker) open(rw http.ResponseWriter, r *http.Request, course, version s
 		return nil, nil, false
 	}
 	w.calls.Add(1)
+	w.taken.Add(1)
 	end = func() { w.calls.Done(); cancel() }
 	if w.draining.Load() {
 		end()

@@ -58,6 +58,7 @@ type Worker struct {
 	metrics  *metrics
 	draining atomic.Bool
 	calls    sync.WaitGroup
+	taken    atomic.Uint64 // requests let in
 }
 
 // New returns a worker that is ready.
@@ -149,7 +150,7 @@ func (w *Worker) ready(rw http.ResponseWriter, _ *http.Request) {
 func (w *Worker) status(rw http.ResponseWriter, _ *http.Request) {
 	busy, slots := w.cfg.Pool.Busy()
 	answer(rw, jobs.Status{
-		Name: w.cfg.Name, Tier: w.cfg.Tier, Runtimes: w.cfg.Runtimes, Slots: slots, Busy: busy, Draining: w.draining.Load(),
+		Name: w.cfg.Name, Tier: w.cfg.Tier, Runtimes: w.cfg.Runtimes, Slots: slots, Busy: busy, Taken: w.taken.Load(), Draining: w.draining.Load(),
 	})
 }
 

@@ -38,6 +38,7 @@ type Config struct {
 	Transport http.RoundTripper // default: keep-alive connections, no proxy, no redirects
 	Interval  time.Duration     // between two probes of one worker; default 500 ms
 	Timeout   time.Duration     // of one probe; default 1 s
+	MaxAnswer int64             // bytes read of one answer; default 256 MiB: some results of the largest size
 	Failures  int               // probes in a row that must fail before a silent worker counts as down; default 3
 
 	Log      zerolog.Logger
@@ -75,6 +76,9 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	if cfg.Failures <= 0 {
 		cfg.Failures = 3
+	}
+	if cfg.MaxAnswer <= 0 {
+		cfg.MaxAnswer = 256 << 20
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = newTransport()
@@ -202,4 +206,17 @@ func (f *Fleet) Slots() int {
 		}
 	}
 	return n
+}
+
+// Load is what the workers that take calls said last: how many they are, what
+// they may run at once, what they run, and how many requests they have taken
+// since they began.
+func (f *Fleet) Load() (workers, slots, busy int, taken uint64) {
+	for _, w := range f.Workers() {
+		if w.Up() {
+			st := w.Status()
+			workers, slots, busy, taken = workers+1, slots+st.Slots, busy+st.Busy, taken+st.Taken
+		}
+	}
+	return workers, slots, busy, taken
 }

@@ -81,7 +81,6 @@ func NewNomad(cfg NomadConfig) (*Nomad, error) {
 
 // Watch implements Source with blocking queries.
 func (n *Nomad) Watch(ctx context.Context, update func(urls []string)) error {
-	defer n.close()
 	at, failing := 0, false
 	var index uint64
 	for ctx.Err() == nil {
@@ -134,7 +133,8 @@ func (n *Nomad) ask(ctx context.Context, c *api.Client, index uint64) (urls []st
 	return urls, max(meta.LastIndex, 1), nil // 0 would not wait
 }
 
-func (n *Nomad) close() {
+// Close ends the connections to the agents.
+func (n *Nomad) Close() {
 	for _, c := range n.clients {
 		c.Close()
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/prairielambda/prairielambda/jobs"
 )
 
-// maxAnswer bounds what is read of one worker's answer: many results of the
-// largest size that a worker allows.
-const maxAnswer = 256 << 20
+// ErrTooLarge is an answer that is larger than Config.MaxAnswer. Asking another
+// worker would end alike.
+var ErrTooLarge = errors.New("the answer is too large")
 
 // Request is one request to a worker.
 type Request struct {
@@ -60,7 +60,7 @@ func (e *Error) Busy() bool {
 
 // System reports that it is our fault and that another worker may do better.
 func (e *Error) System() bool {
-	return e.Status == 0 || e.Status >= 500 || e.Status == http.StatusTooManyRequests ||
+	return e.Status == 0 && !errors.Is(e.Err, ErrTooLarge) || e.Status >= 500 || e.Status == http.StatusTooManyRequests ||
 		e.Status == http.StatusUnauthorized || e.Status == http.StatusForbidden
 }
 
@@ -162,7 +162,7 @@ func (w *Worker) JSON(ctx context.Context, r Request, out any) error {
 		return err
 	}
 	defer res.Body.Close()
-	b, err := readAll(res)
+	b, err := readAll(res, w.fleet.cfg.MaxAnswer)
 	if err != nil {
 		return &Error{Worker: w.URL, Err: err}
 	}
@@ -172,16 +172,18 @@ func (w *Worker) JSON(ctx context.Context, r Request, out any) error {
 	return nil
 }
 
-func readAll(res *http.Response) ([]byte, error) {
+func readAll(res *http.Response, most int64) ([]byte, error) {
 	var b bytes.Buffer
-	if n := res.ContentLength; n > 0 && n < maxAnswer {
+	if n := res.ContentLength; n > most {
+		return nil, ErrTooLarge
+	} else if n > 0 {
 		b.Grow(int(n) + bytes.MinRead)
 	}
-	if _, err := b.ReadFrom(io.LimitReader(res.Body, maxAnswer+1)); err != nil {
+	if _, err := b.ReadFrom(io.LimitReader(res.Body, most+1)); err != nil {
 		return nil, err
 	}
-	if b.Len() > maxAnswer {
-		return nil, errors.New("the answer is too large")
+	if int64(b.Len()) > most {
+		return nil, ErrTooLarge
 	}
 	return b.Bytes(), nil
 }
