@@ -9,6 +9,6 @@ func root() *cli.Command {
 	return &cli.Command{
 		Name:  "chunkfs",
 		Short: "read courses from a store through a bounded local cache",
-		Sub:   []*cli.Command{mountCommand(), statusCommand(), prefetchCommand(), umountCommand(), serveCommand()},
+		Sub:   []*cli.Command{mountCommand(), statusCommand(), prefetchCommand(), umountCommand(), serveCommand(), volumeCommand()},
 	}
 }
