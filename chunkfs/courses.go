@@ -28,9 +28,16 @@ func (f *FS) lookupCourse(ctx context.Context, name string, out *fuse.EntryOut) 
 		f.dirAttr(out.NodeId, f.started, &out.Attr)
 		return fuse.OK
 	}
-	if head.CheckCourse(name) != nil {
+	if name == envDirName {
+		return f.lookupEnvDir(ctx, out)
+	}
+	if _, is := head.EnvName(name); is || head.CheckCourse(name) != nil {
 		return fuse.ENOENT
 	}
+	return f.lookupNamed(ctx, name, out)
+}
+
+func (f *FS) lookupNamed(ctx context.Context, name string, out *fuse.EntryOut) fuse.Status {
 	if err := f.heads.exists(ctx, name); err != nil {
 		return f.errno("lookup", err)
 	}
@@ -60,6 +67,9 @@ func (f *FS) lookupVersion(ctx context.Context, course, name string, out *fuse.E
 		out.SetAttrTimeout(forever)
 		f.linkAttr(out.NodeId, sl, &out.Attr)
 		return fuse.OK
+	}
+	if _, is := head.EnvName(course); is {
+		return f.lookupEnvVersion(ctx, course, name, out)
 	}
 	if head.CheckVersion(name) != nil {
 		return fuse.ENOENT
@@ -154,12 +164,8 @@ func (f *FS) listFresh(ctx context.Context, id uint64) (entries []fuse.DirEntry,
 		entries = append(entries, fuse.DirEntry{Name: name, Mode: mode})
 	}
 	switch {
-	case id == rootNode, id == chunksNode(0):
-		courses, err := f.cfg.Heads.List(ctx)
-		for _, c := range courses {
-			add(c, syscall.S_IFDIR)
-		}
-		return entries, err
+	case id == rootNode, id == chunksNode(0), id == envDirNode:
+		return f.listCourses(ctx, id == envDirNode)
 	case id == statusDirNode:
 		for _, s := range statusNames {
 			add(s, syscall.S_IFREG)

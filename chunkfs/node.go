@@ -10,7 +10,7 @@ import (
 // the middle of a mount's life understands every id that the kernel remembers.
 //
 //	bits 63-62  what          bits 61-0
-//	0           fixed         1 the root, 2 the status directory, slot<<32 | 3 what chunks a version has
+//	0           fixed         1 the root, 2 the status directory, 4 the environments, slot<<32 | 3 what chunks a version has
 //	1           place         slot<<32 | entry: a directory or symlink of one version
 //	2           content       f(course, mode, digest): a regular file, in all versions that have it
 //	3           status        file<<54 | size<<34 | serial

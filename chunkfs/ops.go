@@ -58,6 +58,8 @@ func (f *FS) Lookup(c <-chan struct{}, h *fuse.InHeader, name string, out *fuse.
 		return f.lookupCourse(ctx, name, out)
 	case h.NodeId == statusDirNode:
 		return f.lookupStatus(ctx, name, out)
+	case h.NodeId == envDirNode:
+		return f.lookupEnv(ctx, name, out)
 	case f.isChunksDir(h.NodeId):
 		return f.lookupChunks(ctx, h.NodeId, name, out)
 	case h.NodeId&tagMask != tagPlace:
@@ -95,7 +97,7 @@ func (f *FS) GetAttr(c <-chan struct{}, in *fuse.GetAttrIn, out *fuse.AttrOut) f
 	case id == statusDirNode:
 		f.dirAttr(id, f.started, &out.Attr)
 		return fuse.OK
-	case id == rootNode, f.isChunksDir(id):
+	case id == rootNode, id == envDirNode, f.isChunksDir(id):
 		f.dirAttr(id, f.listedAt(ctx, id), &out.Attr)
 		return fuse.OK
 	case id&tagMask == 0:

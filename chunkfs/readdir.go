@@ -27,7 +27,7 @@ func (f *FS) readDir(c <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList,
 	slot, dir := splitPlace(id)
 	sl, ok := f.state.slot(slot)
 	switch {
-	case id == rootNode, id == statusDirNode, f.isChunksDir(id), id&tagMask == tagPlace && ok && sl.version == "":
+	case id == rootNode, id == statusDirNode, id == envDirNode, f.isChunksDir(id), id&tagMask == tagPlace && ok && sl.version == "":
 		return f.readChanging(ctx, in, out, plus)
 	case id&tagMask != tagPlace:
 		return fuse.ENOTDIR
