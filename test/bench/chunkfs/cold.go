@@ -7,14 +7,28 @@ import (
 	"time"
 )
 
-// readQuestion reads what one question consists of, as a program does that has to look for it.
-func readQuestion(root string, i int) error {
-	n, err := readTree(fmt.Sprintf("%s/questions/q%04d", root, i))
-	if err == nil && n != questionFiles {
-		err = fmt.Errorf("question %d has %d files", i, n)
+// question is a kind of question that the course has, by number.
+type question struct {
+	what  string
+	dir   func(i int) string
+	files int
+}
+
+var questions = []question{
+	{"one question (6 files, 4 directories, 20 KB)", func(i int) string { return fmt.Sprintf("questions/q%04d", i) }, questionFiles},
+	{"one question with 12 figures (18 files, 1.1 MB)", func(i int) string { return fmt.Sprintf("questions/x%04d", i%nFigured) }, figuredFiles},
+}
+
+// read reads what one question consists of, as a program does that has to look for it.
+func (q question) read(root string, i int) error {
+	n, err := readTree(filepath.Join(root, q.dir(i)))
+	if err == nil && n != q.files {
+		err = fmt.Errorf("%s has %d files", q.dir(i), n)
 	}
 	return err
 }
+
+func readQuestion(root string, i int) error { return questions[0].read(root, i) }
 
 func timed(f func() error) (time.Duration, error) {
 	start := time.Now()
@@ -32,69 +46,78 @@ func (b *bench) m1() error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n### M1: one question cold (%d files in 4 directories, of one of %d questions)\n\n| store | reader | median | round trips | GETs | × chunkfs |\n|---|---|---|---|---|---|\n", questionFiles, nQuestions)
-	for _, delay := range []time.Duration{30 * time.Millisecond, 60 * time.Millisecond} {
-		row := func(name string, d time.Duration, gets string, base time.Duration) {
-			fmt.Printf("| %v | %s | %s | %s | %s | %s |\n", delay, name, ms(d), ratio(d, delay), gets, ratio(d, base))
-		}
-		root, stop, err := b.mountChunkfs(delay, false)
-		if err != nil {
-			return err
-		}
-		if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
-			return err
-		}
-		before, err := b.status()
-		if err != nil {
-			return err
-		}
-		base, err := b.median(func(i int) (time.Duration, error) {
-			return timed(func() error { return readQuestion(root, sampleQuestion(i)) })
-		})
-		if err != nil {
-			return err
-		}
-		after, err := b.status()
-		if err != nil {
-			return err
-		}
-		stop()
-		row("chunkfs, manifest warm", base, fmt.Sprintf("%.1f", float64(after.Cache.Misses-before.Cache.Misses)/float64(b.n)), base)
-		nothing, err := b.median(func(i int) (time.Duration, error) {
-			root, stop, err := b.mountChunkfs(delay, false)
-			if err != nil {
-				return 0, err
-			}
-			defer stop()
-			return timed(func() error { return readQuestion(root, sampleQuestion(i)) })
-		})
-		if err != nil {
-			return err
-		}
-		row("chunkfs, nothing warm", nothing, "2", base)
-		addr, stop, err := b.start(job{Kind: "http", Src: far, Delay: delay})
-		if err != nil {
-			return err
-		}
-		for _, p := range peers {
-			root, stopPeer, err := b.startPeer(p, addr[:len(addr)-1])
-			if err != nil {
-				fmt.Printf("| %v | %s | %v | | | |\n", delay, p.name, err)
-				continue
-			}
-			d, err := b.median(func(i int) (time.Duration, error) {
-				return timed(func() error { return readQuestion(root, sampleQuestion(i)) })
-			})
-			stopPeer()
-			if err != nil {
+	for _, q := range questions {
+		fmt.Printf("\n#### M1: %s cold, of %d\n\n| store | reader | median | round trips | GETs | × chunkfs |\n|---|---|---|---|---|---|\n", q.what, nQuestions+nFigured)
+		for _, delay := range []time.Duration{30 * time.Millisecond, 60 * time.Millisecond} {
+			if err := b.m1At(q, delay, far, peers); err != nil {
 				return err
 			}
-			row(p.name, d, "", base)
 		}
-		stop()
 	}
 	for _, m := range missing {
 		fmt.Printf("\n%s is not installed.\n", m)
+	}
+	return nil
+}
+
+func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) error {
+	row := func(name string, d time.Duration, gets string, base time.Duration) {
+		fmt.Printf("| %v | %s | %s | %s | %s | %s |\n", delay, name, ms(d), ratio(d, delay), gets, ratio(d, base))
+	}
+	root, stop, err := b.mountChunkfs(delay, false)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
+		return err
+	}
+	before, err := b.status()
+	if err != nil {
+		return err
+	}
+	base, err := b.median(func(i int) (time.Duration, error) {
+		return timed(func() error { return q.read(root, sampleQuestion(i)) })
+	})
+	if err != nil {
+		return err
+	}
+	after, err := b.status()
+	if err != nil {
+		return err
+	}
+	stop()
+	row("chunkfs, manifest warm", base, fmt.Sprintf("%.1f", float64(after.Cache.Misses-before.Cache.Misses)/float64(b.n)), base)
+	nothing, err := b.median(func(i int) (time.Duration, error) {
+		root, stop, err := b.mountChunkfs(delay, false)
+		if err != nil {
+			return 0, err
+		}
+		defer stop()
+		return timed(func() error { return q.read(root, sampleQuestion(i)) })
+	})
+	if err != nil {
+		return err
+	}
+	row("chunkfs, nothing warm", nothing, "", base)
+	addr, stop, err := b.start(job{Kind: "http", Src: far, Delay: delay})
+	if err != nil {
+		return err
+	}
+	defer stop()
+	for _, p := range peers {
+		root, stopPeer, err := b.startPeer(p, addr[:len(addr)-1])
+		if err != nil {
+			fmt.Printf("| %v | %s | %v | | | |\n", delay, p.name, err)
+			continue
+		}
+		d, err := b.median(func(i int) (time.Duration, error) {
+			return timed(func() error { return q.read(root, sampleQuestion(i)) })
+		})
+		stopPeer()
+		if err != nil {
+			return err
+		}
+		row(p.name, d, "", base)
 	}
 	return nil
 }
@@ -116,7 +139,7 @@ func readView(root string, i int) error {
 // m2: a question view of five chunks, cold, with and without a profile.
 func (b *bench) m2() error {
 	const delay = 30 * time.Millisecond
-	fmt.Printf("\n### M2: a question view of 5 chunks cold, %v a GET\n\n| | median | round trips |\n|---|---|---|\n", delay)
+	fmt.Printf("\n#### M2: a question view of 5 chunks cold, %v a GET\n\n| | median | round trips |\n|---|---|---|\n", delay)
 	profile := filepath.Join(b.dir, "profiles.json")
 	for _, known := range []bool{false, true} {
 		d, err := b.median(func(i int) (time.Duration, error) {
@@ -148,7 +171,7 @@ func (b *bench) m2() error {
 // m3: thirty questions in order, cold.
 func (b *bench) m3() error {
 	const delay = 30 * time.Millisecond
-	fmt.Printf("\n### M3: 30 questions in order cold, %v a GET\n\n| | median | beyond 60 ms, in round trips |\n|---|---|---|\n", delay)
+	fmt.Printf("\n#### M3: 30 questions in order cold, %v a GET\n\n| | median | beyond 60 ms, in round trips |\n|---|---|---|\n", delay)
 	d, err := b.median(func(i int) (time.Duration, error) {
 		root, stop, err := b.mountChunkfs(delay, false)
 		if err != nil {

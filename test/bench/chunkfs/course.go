@@ -16,9 +16,11 @@ import (
 const (
 	nQuestions    = 430
 	questionFiles = 6
+	nFigured      = 12 // questions that show figures
+	figuredFiles  = 6 + 12
 )
 
-// prepare writes a course of some 2,600 files in the sizes that courses have, and pushes it.
+// prepare writes a course of some 2,800 files in the sizes that courses have, and pushes it.
 func (b *bench) prepare() error {
 	b.src, b.store = filepath.Join(b.dir, "course"), filepath.Join(b.dir, "store")
 	files := map[string]int{"infoCourse.json": 300, "serverFilesCourse/lib.py": 9000, "clientFilesCourse/logo.png": 40_000, "courseInstances/F26/infoCourseInstance.json": 200, "courseInstances/F26/clientFilesCourseInstance/page.html": 5000}
@@ -32,6 +34,15 @@ func (b *bench) prepare() error {
 		files[q+"clientFilesQuestion/figure.png"] = 9000 + 40*(i%50)
 		files[q+"serverFilesQuestion/data.csv"], files[q+"tests/test.py"] = 800+i, 1200
 	}
+	for i := range nFigured {
+		q := fmt.Sprintf("questions/x%04d/", i)
+		files[q+"info.json"], files[q+"question.html"], files[q+"server.py"] = 220, 1500+i, 2500+3*i
+		files[q+"serverFilesQuestion/data.csv"], files[q+"serverFilesQuestion/more.csv"], files[q+"tests/test.py"] = 800+i, 900+i, 1200
+		for k := range figuredFiles - 6 {
+			files[fmt.Sprintf("%sclientFilesQuestion/figure%02d.png", q, k)] = 90_000 + 100*i + k
+		}
+	}
+	b.files = len(files)
 	for name, n := range files {
 		if err := writeNoise(b.src, name, n); err != nil {
 			return err

@@ -1,7 +1,7 @@
 // Command chunkfs measures the mount against its peers, all in one run on one
 // machine, so that the ratios mean something where the times do not.
 //
-//	go run ./test/bench/chunkfs [-n 5] [M1 M2 M3 M4 M5]
+//	go run ./test/bench/chunkfs [-n 5] [M1 M2 M3 M4 M5 M8 M9]
 //
 // It needs root, /dev/fuse, and for the peers the Debian packages rclone, restic
 // and casync; a peer that is missing is left out and named.
@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -46,7 +45,7 @@ func run(n int, which []string) (err error) {
 	for _, m := range []struct {
 		name string
 		run  func() error
-	}{{"M1", b.m1}, {"M2", b.m2}, {"M3", b.m3}, {"M4", b.m4}, {"M5", b.m5}} {
+	}{{"M1", b.m1}, {"M2", b.m2}, {"M3", b.m3}, {"M4", b.m4}, {"M5", b.m5}, {"M8", b.m8}, {"M9", b.m9}} {
 		if len(which) > 0 && !slices.Contains(which, m.name) {
 			continue
 		}
@@ -64,6 +63,8 @@ type bench struct {
 	src     string
 	store   string
 	version string
+	files   int
+	edits   int // versions pushed for m5
 	undo    []func()
 }
 
@@ -84,8 +85,12 @@ func (b *bench) median(measure func(i int) (time.Duration, error)) (time.Duratio
 		}
 		all = append(all, d)
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i] < all[j] })
-	return all[len(all)/2], nil
+	return middle(all), nil
+}
+
+func middle(all []time.Duration) time.Duration {
+	all = slices.Sorted(slices.Values(all))
+	return all[len(all)/2]
 }
 
 func have(program string) bool {

@@ -154,8 +154,10 @@ func (b *bench) mountChunkfs(delay time.Duration, keepCache bool) (root string, 
 	return "", nil, fmt.Errorf("the mount learned no head")
 }
 
-func (b *bench) status() (s chunkfs.Status, err error) {
-	text, err := os.ReadFile(filepath.Join(b.dir, "mnt/.chunkfs/status.json"))
+func (b *bench) status() (chunkfs.Status, error) { return statusOf(filepath.Join(b.dir, "mnt")) }
+
+func statusOf(mnt string) (s chunkfs.Status, err error) {
+	text, err := os.ReadFile(filepath.Join(mnt, ".chunkfs/status.json"))
 	if err != nil {
 		return s, err
 	}

@@ -106,33 +106,69 @@ func (b *bench) m4() error {
 		defer stop()
 		subjects = append(subjects, subject{j.name, j.job.Mount})
 	}
-	fmt.Printf("\n### M4: warm, %d files, µs a file\n\n| | open+read+close, 1 reader | × disk | 16 readers | × disk | walk, 1 reader | × disk | 16 readers | × disk |\n|---|---|---|---|---|---|---|---|---|\n", questionFiles*nQuestions+25)
-	var base [4]time.Duration
+	fmt.Printf("\n#### M4: warm, %d files, µs a file\n\n| | open+read+close, 1 reader | × disk | 16 readers | × disk | walk, 1 reader | × disk | 16 readers | × disk |\n|---|---|---|---|---|---|---|---|---|\n", b.files)
+	type action func(s subject, files []string) error
+	actions := []action{
+		func(_ subject, files []string) error { return openAll(files, 1) },
+		func(_ subject, files []string) error { return openAll(files, 16) },
+		func(s subject, _ []string) error { return walkAll(s.root, 1) },
+		func(s subject, _ []string) error { return walkAll(s.root, 16) },
+	}
+	took := make([][][]time.Duration, len(subjects)) // by subject and action
+	files := make([][]string, len(subjects))
 	for k, s := range subjects {
-		files, err := filesBelow(s.root)
+		if files[k], err = filesBelow(s.root); err != nil {
+			return err
+		}
+		took[k] = make([][]time.Duration, len(actions))
+	}
+	for a, do := range actions {
+		for round := range 1 + 3*b.n { // in turns, so that what disturbs one disturbs all
+			for k, s := range subjects {
+				d, err := timed(func() error { return do(s, files[k]) })
+				if err != nil {
+					return err
+				}
+				if round > 0 { // the first one warms
+					took[k][a] = append(took[k][a], d)
+				}
+			}
+		}
+	}
+	for k, s := range subjects {
+		fmt.Printf("| %s |", s.name)
+		for a := range actions {
+			d := middle(took[k][a])
+			fmt.Printf(" %.1f | %s |", float64(d.Nanoseconds())/1e3/float64(len(files[k])), ratio(d, middle(took[0][a])))
+		}
+		fmt.Println()
+	}
+	return nil
+}
+
+// lockTree keeps the kernel from reclaiming, page by page as it likes, what it
+// has of a tree: what is then read again is for the mount to answer for.
+func lockTree(root string) error {
+	files, err := filesBelow(root)
+	if err != nil {
+		return err
+	}
+	for _, name := range files {
+		f, err := os.Open(name)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %s |", s.name)
-		for c, do := range []func() error{
-			func() error { return openAll(files, 1) },
-			func() error { return openAll(files, 16) },
-			func() error { return walkAll(s.root, 1) },
-			func() error { return walkAll(s.root, 16) },
-		} {
-			if err := do(); err != nil { // warms
-				return err
+		st, err := f.Stat()
+		if err == nil && st.Size() > 0 {
+			var mem []byte
+			if mem, err = unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED); err == nil {
+				err = unix.Mlock(mem) // until the end of this process
 			}
-			d, err := b.median(func(int) (time.Duration, error) { return timed(do) })
-			if err != nil {
-				return err
-			}
-			if k == 0 {
-				base[c] = d
-			}
-			fmt.Printf(" %.1f | %s |", float64(d.Nanoseconds())/1e3/float64(len(files)), ratio(d, base[c]))
 		}
-		fmt.Println()
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("lock pages of %s: %w", name, err)
+		}
 	}
 	return nil
 }
@@ -173,42 +209,30 @@ func (b *bench) m5() error {
 	if _, err := readTree(old); err != nil {
 		return err
 	}
-	fmt.Printf("\n### M5: a new version on a warm node\n\n| changed questions | GETs | READs | first read of everything × warm | pages not yet in the page cache |\n|---|---|---|---|---|\n")
-	last := old
+	if err := lockTree(old); err != nil {
+		return err
+	}
+	fmt.Printf("\n#### M5: a new version on a warm node\n\n| changed questions | GETs | READs | first walk × warm | first read of everything × warm | pages not yet in the page cache |\n|---|---|---|---|---|---|\n")
 	for changed := 1; changed <= 3; changed++ {
-		for q := range changed {
-			if err := writeNoise(b.src, fmt.Sprintf("questions/q%04d/server.py", 100*changed+10*q), 3000+changed); err != nil {
-				return err
-			}
-		}
-		v, err := b.push()
+		now, err := b.edited(changed)
 		if err != nil {
 			return err
-		}
-		now := filepath.Join(filepath.Dir(old), v)
-		warm, err := b.median(func(int) (time.Duration, error) {
-			return timed(func() error { _, err := readTree(last); return err })
-		})
-		if err != nil {
-			return err
-		}
-		in, all := 0, 0
-		files, err := filesBelow(now)
-		if err != nil {
-			return err
-		}
-		for _, f := range files {
-			i, a, err := resident(f)
-			if err != nil {
-				return err
-			}
-			in, all = in+i, all+a
 		}
 		before, err := b.status()
 		if err != nil {
 			return err
 		}
-		first, err := timed(func() error { _, err := readTree(now); return err })
+		walk := func() error { return walkAll(now, 1) }
+		firstWalk, err := timed(walk)
+		if err != nil {
+			return err
+		}
+		files, err := filesBelow(now)
+		if err != nil {
+			return err
+		}
+		read := func() error { return openAll(files, 1) }
+		firstRead, err := timed(read)
 		if err != nil {
 			return err
 		}
@@ -216,9 +240,50 @@ func (b *bench) m5() error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("| %d | %d | %d | %s | %.2f %% |\n", changed, after.Cache.Misses-before.Cache.Misses+1, after.Requests["read"]-before.Requests["read"]-1,
-			ratio(first, warm), 100*float64(all-in)/float64(all))
-		last = now
+		warmWalk, err := b.median(func(int) (time.Duration, error) { return timed(walk) })
+		if err != nil {
+			return err
+		}
+		warmRead, err := b.median(func(int) (time.Duration, error) { return timed(read) })
+		if err != nil {
+			return err
+		}
+		if now, err = b.edited(changed); err != nil { // another, to look at before it is read
+			return err
+		}
+		in, all, err := residentBelow(now)
+		if err != nil {
+			return err
+		}
+		if _, err := readTree(now); err != nil {
+			return err
+		}
+		fmt.Printf("| %d | %d | %d | %s | %s | %.2f %% |\n", changed, after.Cache.Misses-before.Cache.Misses, after.Requests["read"]-before.Requests["read"]-1,
+			ratio(firstWalk, warmWalk), ratio(firstRead, warmRead), 100*float64(all-in)/float64(all))
 	}
 	return nil
+}
+
+// edited pushes a version in which a file of each of n questions is another, and returns its root.
+func (b *bench) edited(n int) (root string, err error) {
+	b.edits++
+	for q := range n {
+		if err := writeNoise(b.src, fmt.Sprintf("questions/q%04d/server.py", 50*b.edits+10*q), 4000+b.edits); err != nil {
+			return "", err
+		}
+	}
+	v, err := b.push()
+	return filepath.Join(b.dir, "mnt/bench", v), err
+}
+
+func residentBelow(root string) (in, all int, err error) {
+	files, err := filesBelow(root)
+	for _, f := range files {
+		i, a, err := resident(f)
+		if err != nil {
+			return 0, 0, err
+		}
+		in, all = in+i, all+a
+	}
+	return in, all, err
 }
