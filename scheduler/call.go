@@ -1,7 +1,6 @@
 package scheduler
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
 
@@ -43,11 +42,18 @@ func (g *Gateway) call(x *exchange, kind jobs.CallType, name string) error {
 	inv.Course, inv.Version = x.vars["course"], x.vars["version"]
 	ctx, cancel := g.deadline(x)
 	defer cancel()
+	noHTML := kind == jobs.Element && inv.Calls[0].HTML == nil
+	if noHTML { // what is not there is missing first of all
+		inv.Calls[0].Method = nowhere
+	}
 	res, err := g.invoke(ctx, x, inv)
 	if err != nil {
 		return err
 	}
 	c := &res.Calls[0]
+	if noHTML && c.Code != jobs.ElementMissing {
+		return refuse(http.StatusBadRequest, "bad_request", "html is missing: an element is called with its HTML")
+	}
 	x.note.outcome = string(c.Outcome)
 	if c.Outcome != jobs.OK {
 		f := callFault(c)
@@ -58,6 +64,9 @@ func (g *Gateway) call(x *exchange, kind jobs.CallType, name string) error {
 	}
 	return x.answer(res, c)
 }
+
+// nowhere is a method that no element has: asking for it tells whether the element is there.
+const nowhere = "no-html"
 
 // decodeCall reads the body of a single call.
 func decodeCall(raw []byte, kind jobs.CallType, name string) (*jobs.Invocation, error) {
@@ -70,9 +79,6 @@ func decodeCall(raw []byte, kind jobs.CallType, name string) (*jobs.Invocation, 
 	}
 	if err := checkData(b.Data); err != nil {
 		return nil, err
-	}
-	if kind == jobs.Element && b.HTML == nil {
-		return nil, refuse(http.StatusBadRequest, "bad_request", "html is missing: an element is called with its HTML")
 	}
 	if err := checkCourseware(b.CourseInstance, b.Assessment); err != nil {
 		return nil, err
@@ -93,13 +99,6 @@ func decode(raw []byte, into any) error {
 		f := refuse(http.StatusBadRequest, "bad_request", "the body is not the JSON object that this route takes: "+err.Error())
 		f.cause = err
 		return f
-	}
-	return nil
-}
-
-func checkData(data json.RawMessage) error {
-	if len(data) == 0 || bytes.TrimLeft(data, " \t\r\n")[0] != '{' {
-		return refuse(http.StatusBadRequest, "bad_request", "data is missing or not an object")
 	}
 	return nil
 }

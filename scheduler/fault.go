@@ -78,6 +78,9 @@ func workerFault(we *fleet.Error) *fault {
 		f.body.Retryable, f.retryAfter = true, max(time.Second, we.RetryAfter)
 		return f
 	}
+	if errors.Is(we, fleet.ErrTooLarge) {
+		return refuse(http.StatusBadGateway, "answer_too_large", "the answer is larger than this gateway passes on")
+	}
 	status, code := http.StatusBadGateway, "worker_failed"
 	if we.Status == 0 {
 		status, code = http.StatusServiceUnavailable, "worker_lost"

@@ -130,6 +130,12 @@ func TestWhatTheCallCannotSeeChangesNothing(t *testing.T) {
 }
 
 func TestOnlyPureSeededCallsHaveAKey(t *testing.T) {
+	for data, want := range map[string]bool{`{"variant_seed":1}`: true, `{"VARIANT_SEED":1}`: false, `{"variant_seed":null}`: false, `{"a":{"variant_seed":1}}`: false} {
+		in, chunks := base()
+		in.Version, in.Data = NewVersion(&jobs.VersionInfo{Chunks: chunks}), json.RawMessage(data)
+		_, ok := in.Key()
+		require.Equal(t, want, ok, data)
+	}
 	in, chunks := base()
 	in.Version = NewVersion(&jobs.VersionInfo{Course: "c", Chunks: chunks})
 	for name, change := range map[string]func(*Input){

@@ -42,6 +42,10 @@ func NewVersion(info *jobs.VersionInfo) *Version {
 			field(h, info.Chunks[name])
 		}
 	}
+	if len(info.Chunks) == 0 { // nothing is known of what it holds
+		field(h, "version")
+		field(h, info.Version)
+	}
 	v := &Version{course: info.Course, chunks: info.Chunks}
 	h.Sum(v.common[:0])
 	return v
@@ -118,8 +122,10 @@ func field(h hash.Hash, s string) {
 }
 
 func seeded(data json.RawMessage) bool {
-	var d struct {
-		Seed json.RawMessage `json:"variant_seed"`
+	var d map[string]json.RawMessage // a struct's field would take VARIANT_SEED for it too
+	seed := json.RawMessage(nil)
+	if json.Unmarshal(data, &d) == nil {
+		seed = d["variant_seed"]
 	}
-	return json.Unmarshal(data, &d) == nil && len(d.Seed) > 0 && string(d.Seed) != "null"
+	return len(seed) > 0 && string(seed) != "null"
 }
