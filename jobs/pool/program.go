@@ -190,6 +190,11 @@ func (r *run) step(ctx context.Context, s *runtime.Step, ref, stdin string, args
 		if n := st.ExitCode - 128; n > 0 && n < 65 {
 			st.Signal = unix.SignalName(unix.Signal(n))
 		}
+		// The kernel ends the program itself over CPU time, and the shell lives to
+		// tell. It counts in timer ticks, which differ from what it reports.
+		if st.Signal == "SIGKILL" && used.CPU >= limits.CPU/2 {
+			outcome, st.ExitCode = jobs.Timeout, -1
+		}
 	} else {
 		st.ExitCode = -1
 		if t.Exited && t.Status.Signaled() {
@@ -231,14 +236,14 @@ func (r *run) limits(s *runtime.Step) jobs.Limits {
 }
 
 // mainFile is the file to start with: the caller's word, or the source called
-// main, or the first one.
+// main (Main in Java), or the first one.
 func mainFile(l *runtime.Language, p *jobs.Program) string {
 	if p.Main != "" {
 		return p.Main
 	}
 	s := l.Sources(p.Files)
 	for _, like := range []func(name string) bool{
-		func(name string) bool { return strings.TrimSuffix(name, path.Ext(name)) == "./main" },
+		func(name string) bool { return strings.EqualFold(strings.TrimSuffix(name, path.Ext(name)), "./main") },
 		func(name string) bool { return path.Ext(name) == l.Suffixes[0] }, // no specification, no header
 		func(string) bool { return true },
 	} {

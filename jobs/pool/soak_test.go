@@ -56,13 +56,11 @@ func holds(t testing.TB, tmp string) (h holding) {
 	require.NoError(t, err)
 	h.mounts = bytes.Count(mounts, []byte("/prairielambda-worker-"))
 	h.cgroups = memoryCgroups(t)
+	for _, pid := range zygotes(t) {
+		h.zygotes += rss(t, pid)
+	}
 	seen := map[string]bool{}
-	own, err := os.Readlink("/proc/self/ns/pid")
-	require.NoError(t, err)
 	for _, pid := range kids(t) {
-		if in, _ := os.Readlink("/proc/" + pid + "/ns/pid"); in == own {
-			h.zygotes += rss(t, pid)
-		}
 		links, _ := filepath.Glob("/proc/" + pid + "/ns/*")
 		for _, l := range links {
 			if to, err := os.Readlink(l); err == nil {
@@ -85,6 +83,18 @@ func kids(t testing.TB) (pids []string) {
 	for _, l := range lists {
 		b, _ := os.ReadFile(l)
 		pids = append(pids, strings.Fields(string(b))...)
+	}
+	return pids
+}
+
+// zygotes are our children that live in our own pid namespace.
+func zygotes(t testing.TB) (pids []string) {
+	own, err := os.Readlink("/proc/self/ns/pid")
+	require.NoError(t, err)
+	for _, pid := range kids(t) {
+		if in, _ := os.Readlink("/proc/" + pid + "/ns/pid"); in == own {
+			pids = append(pids, pid)
+		}
 	}
 	return pids
 }
@@ -139,7 +149,7 @@ func soak(t *testing.T, p *Pool, n int, call func(i int)) (before, after holding
 		require.Eventually(t, func() bool {
 			total, free, stuck := p.Slots()
 			_, _, waiting := p.Claims()
-			return stuck == 0 && free+waiting == total && waiting > 0
+			return stuck == 0 && free+waiting == total && waiting > 0 && len(zygotes(t)) == 1
 		}, 20*time.Second, 50*time.Millisecond)
 	}
 	for i := range 100 {

@@ -71,21 +71,35 @@ type Languages struct {
 	missing []*Language
 }
 
-// LoadLanguages reads the descriptions and asks the installed ones for their versions.
-func LoadLanguages() (*Languages, error) {
-	names, err := fs.Glob(languageFiles, "languages/*.hcl")
+// LoadLanguages reads our descriptions and those *.hcl that lie in more, and asks
+// the installed languages for their versions.
+func LoadLanguages(more ...fs.FS) (*Languages, error) {
+	ours, err := fs.Sub(languageFiles, "languages")
 	if err != nil {
 		return nil, err
 	}
 	ls := &Languages{}
-	for _, name := range names {
-		b, err := languageFiles.ReadFile(name)
-		if err != nil {
+	for _, dir := range append([]fs.FS{ours}, more...) {
+		if err := ls.load(dir); err != nil {
 			return nil, err
+		}
+	}
+	return ls, nil
+}
+
+func (ls *Languages) load(dir fs.FS) error {
+	names, err := fs.Glob(dir, "*.hcl")
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		b, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return fmt.Errorf("read runtime: %w", err)
 		}
 		l, err := ParseLanguage(name, b)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if !installed(l.Needs) {
 			ls.missing = append(ls.missing, l)
@@ -93,11 +107,11 @@ func LoadLanguages() (*Languages, error) {
 		}
 		out, err := exec.Command(l.Version[0], l.Version[1:]...).CombinedOutput()
 		if l.version = versionNumber.FindString(string(out)); err != nil || l.version == "" {
-			return nil, fmt.Errorf("ask runtime %s for its version: %w: %q", l.Name, err, out)
+			return fmt.Errorf("ask runtime %s for its version: %w: %q", l.Name, err, out)
 		}
 		ls.here = append(ls.here, l)
 	}
-	return ls, nil
+	return nil
 }
 
 var versionNumber = regexp.MustCompile(`\d+(\.\d+)*`)

@@ -3,15 +3,14 @@ runtime "java" {
   version  = ["/usr/bin/javac", "-version"]
   suffixes = [".java"]
   install  = "apt install default-jdk-headless"
-  env      = ["JAVA_TOOL_OPTIONS=-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"]
   step "build" {
-    command    = ["/usr/bin/javac", "-J-Xmx256m", "-d", "/work/.classes", "{switches.Compiler}", "{sources}"]
+    command    = ["/usr/bin/javac", "-J-Xmx256m", "-J-XX:+UseSerialGC", "-J-XX:TieredStopAtLevel=1", "-d", "/work/.classes", "{switches.Compiler}", "{sources}"]
     seconds    = 60
     memory_mib = 768
     processes  = 128
   }
   step "run" {
-    command    = ["/usr/bin/java", "-Xmx256m", "-cp", "/work/.classes", "{stem}", "{args}"]
+    command    = ["/usr/bin/java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "/work/.classes", "{stem}", "{args}"]
     memory_mib = 512
     processes  = 128
   }
