@@ -32,7 +32,7 @@ type tested struct {
 func testCommand() *cli.Command {
 	var sf stackFlags
 	var seeds, parallel int
-	var asJSON, quiet bool
+	var asJSON, quiet, apart bool
 	var junit string
 	return &cli.Command{
 		Name: "test", Usage: "COURSE_DIR [QID-GLOB ...]", Short: "try every question, with several seeds and its own tests",
@@ -41,6 +41,10 @@ invalid the submission that the question's own test makes, parsed, graded and co
 the test promised. A QID-GLOB is a QID, a folder of questions, or a pattern whose * also stands
 for slashes; one that starts with ! leaves out what it matches.
 
+Each phase of the first seed runs in a sandbox of its own, as for students. The phases of
+later seeds follow each other in one sandbox a question, which takes a fraction of the time:
+modules of the course are executed afresh each time, libraries stay loaded.
+
 Exit code 1: questions fail. Console output is a warning.`,
 		Flags: func(fs *flag.FlagSet) {
 			sf.define(fs)
@@ -48,6 +52,7 @@ Exit code 1: questions fail. Console output is a warning.`,
 			fs.IntVar(&parallel, "parallel", runtime.GOMAXPROCS(0)+1, "trials at once")
 			fs.BoolVar(&asJSON, "json", false, "print the results as JSON, one question a line")
 			fs.BoolVar(&quiet, "quiet", false, "print no progress")
+			fs.BoolVar(&apart, "apart", false, "give each phase of every seed a sandbox of its own, not only those of the first seed")
 			fs.StringVar(&junit, "junit", "", "also write the results to this `file`, in JUnit's XML")
 		},
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
@@ -67,7 +72,7 @@ Exit code 1: questions fail. Console output is a warning.`,
 					defer bar.Close()
 					tick = func() { _ = bar.Add(1) }
 				}
-				all, err := s.tryAll(ctx, version, qids, seeds, parallel, tick)
+				all, err := s.tryAll(ctx, version, qids, seeds, parallel, apart, tick)
 				if err != nil {
 					return err
 				}
@@ -116,57 +121,91 @@ func (s *stack) choose(version string, globs []string) (qids []string, err error
 	return qids, nil
 }
 
+// share is some seeds of one question, tried by one goroutine.
+type share struct{ question, first, last int }
+
+// perSandbox is how many seeds are rehearsed in one sandbox.
+const perSandbox = 10
+
+// shares cuts the work up. The first seed of each question stands alone: each of
+// its phases has a sandbox of its own, as for students. Later seeds are rehearsed.
+func shares(questions, seeds int) (all []share) {
+	for q := range questions {
+		all = append(all, share{q, 1, 1})
+		for s := 2; s <= seeds; s += perSandbox {
+			all = append(all, share{q, s, min(s+perSandbox-1, seeds)})
+		}
+	}
+	return all
+}
+
 // tryAll runs the trials, several at once, and returns them by question.
-func (s *stack) tryAll(ctx context.Context, version string, qids []string, seeds, parallel int, tick func()) ([]tested, error) {
+func (s *stack) tryAll(ctx context.Context, version string, qids []string, seeds, parallel int, apart bool, tick func()) ([]tested, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	files := s.files(version)
 	all := make([]tested, len(qids))
-	type job struct{ q, seed int }
-	jobs := make(chan job)
+	infos := make([]question.Info, len(qids))
+	for i, qid := range qids {
+		infos[i] = readInfo(files, qid)
+		all[i] = tested{QID: qid, Faults: infos[i].Faults, Failed: len(infos[i].Faults) > 0}
+	}
+	work := make(chan share)
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards all
 	for range parallel {
 		wg.Go(func() {
-			for j := range jobs {
-				q := &question.Question{Runner: s.client, Course: s.course, Version: version, QID: qids[j.q], Info: readInfo(files, qids[j.q])}
-				t, err := q.Try(ctx, uint32(j.seed+1), question.Cases)
+			for w := range work {
+				err := s.tryShare(ctx, version, qids[w.question], infos[w.question], w, apart, func(t *question.Trial) {
+					mu.Lock()
+					defer mu.Unlock()
+					r := &all[w.question]
+					r.Trials = append(r.Trials, t)
+					r.Wall += t.Wall
+					r.Failed = r.Failed || t.Fails()
+					if tick != nil {
+						tick()
+					}
+				})
 				if err != nil {
-					cancel(fmt.Errorf("%s, seed %d: %w", qids[j.q], j.seed+1, err))
+					cancel(err)
 					return
-				}
-				mu.Lock()
-				r := &all[j.q]
-				r.Trials = append(r.Trials, t)
-				r.Wall += t.Wall
-				r.Failed = r.Failed || t.Fails()
-				mu.Unlock()
-				if tick != nil {
-					tick()
 				}
 			}
 		})
 	}
 feed:
-	for i, qid := range qids {
-		mu.Lock()
-		all[i].QID, all[i].Faults = qid, readInfo(files, qid).Faults
-		all[i].Failed = all[i].Failed || len(all[i].Faults) > 0
-		mu.Unlock()
-		for seed := range seeds {
-			select {
-			case jobs <- job{i, seed}:
-			case <-ctx.Done():
-				break feed
-			}
+	for _, w := range shares(len(qids), seeds) {
+		select {
+		case work <- w:
+		case <-ctx.Done():
+			break feed
 		}
 	}
-	close(jobs)
+	close(work)
 	wg.Wait()
 	for i := range all {
 		slices.SortFunc(all[i].Trials, func(a, b *question.Trial) int { return int(a.Seed) - int(b.Seed) })
 	}
 	return all, context.Cause(ctx)
+}
+
+// tryShare tries the seeds of one share in order.
+func (s *stack) tryShare(ctx context.Context, version, qid string, info question.Info, w share, apart bool, tried func(*question.Trial)) error {
+	q := &question.Question{Runner: s.client, Course: s.course, Version: version, QID: qid, Info: info}
+	if w.first > 1 && !apart {
+		r := &rehearsal{client: s.client}
+		defer r.close()
+		q.Runner = r
+	}
+	for seed := w.first; seed <= w.last; seed++ {
+		t, err := q.Try(ctx, uint32(seed), question.Cases)
+		if err != nil {
+			return fmt.Errorf("%s, seed %d: %w", qid, seed, err)
+		}
+		tried(t)
+	}
+	return nil
 }
 
 // report prints a table for people, or a line of JSON a question.

@@ -77,18 +77,9 @@ func (s *Session) Line(ctx context.Context, line json.RawMessage) (answer json.R
 	if err != nil {
 		return nil, false, fmt.Errorf("encode the line: %w", err)
 	}
-	send := sandbox.Request(msg)
-	var early sandbox.Turn // may hold what the line printed: its request went along
-	if s.fresh {
-		if early = s.box.Turn(ctx, send, readyWithin); early.Outcome != jobs.OK {
-			return nil, false, notReady(ctx, early)
-		}
-		s.fresh, send = false, nil
-	}
-	t := s.box.Turn(ctx, send, s.limits.Wall)
-	t.Stdout, t.Stderr = append(early.Stdout, t.Stdout...), append(early.Stderr, t.Stderr...)
-	if err := context.Cause(ctx); err != nil {
-		return nil, false, fmt.Errorf("%w: %w", ErrSessionLost, err)
+	t, err := s.turn(ctx, msg)
+	if err != nil {
+		return nil, false, err
 	}
 	var fields map[string]json.RawMessage
 	if t.Outcome != jobs.OK || json.Unmarshal(t.Frame, &fields) != nil || fields == nil {

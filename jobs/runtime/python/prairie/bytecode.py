@@ -17,7 +17,7 @@ from importlib.util import MAGIC_NUMBER
 from types import CodeType
 from typing import Any, Dict, Optional
 
-# Filled before any course code runs in this process: path as calls see it -> code.
+# Path as calls see it -> code: compiled ahead, or by an earlier session of this process.
 _compiled: Dict[str, CodeType] = {}
 
 
@@ -67,6 +67,11 @@ def compiled(path: str) -> Optional[CodeType]:
     return _compiled.get(path)
 
 
+def remember(path: str, code: CodeType) -> None:
+    """Keep code for the sessions of this process that may follow."""
+    _compiled[path] = code
+
+
 def finder(path: str) -> FileFinder:
     """Return an import finder for a directory of the course."""
     return FileFinder(
@@ -81,7 +86,10 @@ class _Loader(SourceFileLoader):
     """Loads a module from code compiled ahead where there is some."""
 
     def get_code(self, fullname: str) -> Optional[CodeType]:
-        return _compiled.get(self.path) or super().get_code(fullname)
+        code = _compiled.get(self.path) or super().get_code(fullname)
+        if code is not None:
+            remember(self.path, code)
+        return code
 
     def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
         """Write no bytecode: nothing is written below a course."""

@@ -132,7 +132,7 @@ class Course:
     def _info(self, path: str) -> Optional[dict]:
         """Read an info.json; None where there is none."""
         try:
-            with open(path, "rb") as file:
+            with open(path, "rb", buffering=0) as file:
                 raw = file.read()
             info: Any = jsonjs.decode(raw[3:] if raw.startswith(b"\xef\xbb\xbf") else raw)
         except (FileNotFoundError, NotADirectoryError):

@@ -141,7 +141,7 @@ class Modules:
         code = bytecode.compiled(path)
         if code is None:
             try:
-                with open(path, "rb") as file:
+                with open(path, "rb", buffering=0) as file:  # a buffered one asks whether it is a terminal
                     source = file.read()
             except (FileNotFoundError, NotADirectoryError):
                 return None
@@ -149,6 +149,7 @@ class Modules:
                 self._course.roots.refuse_store_failure(exc)
                 raise QuestionError(f"{self._course.roots.show(path)}: {exc.strerror}") from None
             code = run(compile, source, path, "exec", 0, True)
+            bytecode.remember(path, code)
         # No __name__: upstream's modules are anonymous too, and dataclasses look
         # their module up in sys.modules by that name.
         namespace = {"__file__": path}

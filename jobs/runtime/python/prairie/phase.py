@@ -169,8 +169,8 @@ def _run(session: Any, qid: str, method: str, data: dict, clock: Clock) -> Dict[
 def _document(session: Any, directory: str, qid: str, data: dict, clock: Clock) -> str:
     """Return question.html after mustache and <markdown>."""
     try:
-        with open(f"{directory}/question.html", encoding="utf-8", newline="") as file:
-            template = file.read()
+        with open(f"{directory}/question.html", "rb", buffering=0) as file:
+            template = file.read().decode("utf-8")
     except FileNotFoundError:
         raise QuestionError(f"question {qid!r} has no question.html") from None
     except (OSError, UnicodeDecodeError) as exc:

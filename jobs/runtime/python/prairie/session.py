@@ -34,8 +34,9 @@ _MAX_SEED = 2**32
 class Session:
     """One session: calls in order, sharing modules and random streams."""
 
-    def __init__(self, config: Dict[str, Any]) -> None:
-        self.course = Course(config["course"], config.get("prairielearn"))
+    def __init__(self, config: Dict[str, Any], before: Optional[Session] = None) -> None:
+        # A course never changes: what an earlier session of this process read of it holds.
+        self.course = before.course if before else Course(config["course"], config.get("prairielearn"))
         self.question: Optional[str] = config.get("question")
         self.max_result: int = config.get("max_result") or 16 << 20
         self.modules = Modules(self.course)
