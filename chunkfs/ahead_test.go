@@ -59,11 +59,15 @@ func TestAProfileStartsWhatAQuestionWillRead(t *testing.T) {
 	}
 	require.NoError(t, r.stop())
 
-	// Another day, an empty cache.
+	// Another day, another node: an empty cache, and what the first one learned.
 	require.NoError(t, os.RemoveAll(r.conf.Cache))
 	require.NoError(t, os.Remove(r.conf.Fault+".log"))
+	r.conf.Profiles, r.conf.Seeds = "", []string{r.conf.Profiles}
 	r.start()
-	_, err := os.Stat(root + "/questions/q001")
+	shown, err := os.ReadFile(r.mnt + "/.chunkfs/profiles.json")
+	require.NoError(t, err)
+	require.Contains(t, string(shown), `"XC101":["elements/pl-thing/pl-thing.py"`)
+	_, err = os.Stat(root + "/questions/q001")
 	require.NoError(t, err)
 	before := r.fetches()
 	_, err = os.ReadFile(root + "/questions/q001/server.py")
@@ -117,6 +121,17 @@ func TestProfilesOfAnyBytes(t *testing.T) {
 	again, err := openProfiles(p.path)
 	require.NoError(t, err)
 	require.Equal(t, p.get("XC101"), again.get("XC101"))
+	other, err := openProfiles(filepath.Join(t.TempDir(), "other.json"))
+	require.NoError(t, err)
+	require.NoError(t, other.learn(p.path))
+	require.Equal(t, p.get("XC101"), other.get("XC101"), "what one node learned, another begins with")
+	require.NoError(t, other.save())
+	require.FileExists(t, other.path, "and keeps")
+	require.ErrorIs(t, other.learn(filepath.Join(t.TempDir(), "absent")), os.ErrNotExist)
+	require.NoError(t, os.WriteFile(p.path, make([]byte, maxProfiles+1), 0o600))
+	require.ErrorIs(t, other.learn(p.path), errTooLarge)
+	_, err = openProfiles(p.path)
+	require.NoError(t, err, "a mount does without")
 }
 
 func FuzzParseProfiles(f *testing.F) {

@@ -48,6 +48,7 @@ type Config struct {
 	HeadTTL       time.Duration                         // how long `current` may lag behind its head; 0 means 1 s
 	ManifestBytes int64                                 // manifests kept decoded; 0 means 64 MiB
 	Profiles      string                                // file that keeps what questions read besides themselves; empty: only in memory
+	Seeds         []string                              // files of profiles from other nodes, read once
 	LeaveAfter    time.Duration                         // unread for so long, what is not current leaves the cache; 0 means 72 h
 	Origin        interface{ Stats() cache.GuardStats } // for Status; may be nil
 	Log           zerolog.Logger
@@ -105,6 +106,11 @@ func New(cfg Config) (*FS, error) {
 	known, err := openProfiles(cfg.Profiles)
 	if err != nil {
 		return nil, err
+	}
+	for _, name := range cfg.Seeds {
+		if err := known.learn(name); err != nil { // a mount that takes over must not fail for it
+			cfg.Log.Warn().Err(err).Msg("beginning without another node's profiles")
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &FS{

@@ -40,13 +40,16 @@ func (f *FS) lookupEnv(ctx context.Context, name string, out *fuse.EntryOut) fus
 	return f.lookupNamed(ctx, head.EnvCourse(name), out)
 }
 
-// lookupEnvVersion finds <digest> or <digest>.json.
-func (f *FS) lookupEnvVersion(ctx context.Context, course, name string, out *fuse.EntryOut) fuse.Status {
+// lookupEnvVersion finds <digest>, <digest>.json or @<course>@<version>.
+func (f *FS) lookupEnvVersion(ctx context.Context, env, name string, out *fuse.EntryOut) fuse.Status {
+	if course, version, pin := cutPin(name); pin {
+		return f.lookupPin(ctx, env, course, version, out)
+	}
 	digest, isConfig := strings.CutSuffix(name, envConfigSuffix)
 	if head.CheckVersion(digest) != nil {
 		return fuse.ENOENT
 	}
-	slot, err := f.heads.version(ctx, course, digest)
+	slot, err := f.heads.version(ctx, env, digest)
 	if err != nil {
 		return f.errno("lookup", err)
 	}
@@ -55,7 +58,7 @@ func (f *FS) lookupEnvVersion(ctx context.Context, course, name string, out *fus
 		return f.errno("lookup", err)
 	}
 	if v.Kind() != manifest.Tree || v.Len() <= envRoot || v.Type(envConfig) != manifest.File || v.Type(envRoot) != manifest.Dir {
-		return f.errno("lookup", fmt.Errorf("%s/%s is no environment", course, digest))
+		return f.errno("lookup", fmt.Errorf("%s/%s is no environment", env, digest))
 	}
 	i := envRoot
 	if isConfig {
@@ -66,6 +69,38 @@ func (f *FS) lookupEnvVersion(ctx context.Context, course, name string, out *fus
 	out.SetEntryTimeout(forever)
 	out.SetAttrTimeout(forever)
 	f.entryAttr(v, i, &e, out.NodeId, &out.Attr)
+	return fuse.OK
+}
+
+func cutPin(name string) (course, version string, ok bool) {
+	if rest, pin := strings.CutPrefix(name, "@"); pin {
+		course, version, ok = strings.Cut(rest, "@")
+	}
+	return course, version, ok && head.CheckCourse(course) == nil && head.CheckVersion(version) == nil
+}
+
+// lookupPin answers with the link to a digest that a version's record holds.
+func (f *FS) lookupPin(ctx context.Context, env, course, version string, out *fuse.EntryOut) fuse.Status {
+	slot, err := once(ctx, f, "pin "+env+"@"+course+"@"+version, func(ctx context.Context) (uint32, error) {
+		v, err := f.cfg.Heads.GetVersion(ctx, course, version)
+		if err != nil {
+			return 0, err
+		}
+		name, _ := head.EnvName(env)
+		digest, ok := v.Environments[name]
+		if !ok || head.CheckVersion(digest) != nil {
+			return 0, fmt.Errorf("%s/%s names no environment %s: %w", course, version, name, head.ErrNotFound)
+		}
+		return f.heads.version(ctx, env, digest)
+	})
+	if err != nil {
+		return f.errno("lookup", err)
+	}
+	sl, _ := f.state.slot(slot)
+	out.NodeId = placeNode(slot, linkEntry)
+	out.SetEntryTimeout(forever)
+	out.SetAttrTimeout(forever)
+	f.linkAttr(out.NodeId, sl, &out.Attr)
 	return fuse.OK
 }
 

@@ -47,6 +47,7 @@ type daemonConfig struct {
 	Held                bool
 	LogLevel            string
 	Profiles            string
+	Seeds               []string
 	LeaveAfter          time.Duration
 }
 
@@ -84,7 +85,7 @@ func daemon(conf string) error {
 			return err
 		}
 	}
-	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Profiles: c.Profiles, LeaveAfter: c.LeaveAfter, Origin: guard, Log: log})
+	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Profiles: c.Profiles, Seeds: c.Seeds, LeaveAfter: c.LeaveAfter, Origin: guard, Log: log})
 	if err != nil {
 		return err
 	}

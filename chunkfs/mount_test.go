@@ -107,7 +107,7 @@ func TestProgramsOverTheMount(t *testing.T) {
 	r := newRig(t)
 	v := push(t, r.store, "XC101", src)
 	r.start()
-	root := filepath.Join(r.mnt, "XC101", v)
+	root, copied := filepath.Join(r.mnt, "XC101", v), t.TempDir()
 	for _, c := range [][]string{
 		{"42", "python3", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import mod; print(mod.x)", root},
 		{"42", "node", "-e", "console.log(require(process.argv[1] + '/m.js'))", root},
@@ -115,11 +115,16 @@ func TestProgramsOverTheMount(t *testing.T) {
 		{"", root + "/true"},
 		{"", "sh", "-c", `tar -C "$0" -cf - . | tar -C "$1" -xf - && diff -r "$0" "$1"`, root, t.TempDir()},
 		{"", "sh", "-c", `cp -a "$0"/. "$1" && diff -r "$0" "$1"`, root, t.TempDir()},
-		{"", "rsync", "-a", root + "/", t.TempDir()},
+		{"", "rsync", "-a", root + "/", copied},
+		{"", "diff", "-r", root, copied},
+		{"", "rsync", "-ain", root + "/", copied}, // finds nothing left to do
 		{"", "sh", "-c", `cd "$1" && git init -q . && git --work-tree="$0" add -A && git --work-tree="$0" diff --exit-code`, root, t.TempDir()},
 		{"", "cmp", root + "/same0", root + "/same1"},
 	} {
 		if _, err := exec.LookPath(c[1]); err != nil {
+			if os.Getenv("REQUIRE_ALL") == "1" {
+				t.Error("REQUIRE_ALL=1, but there is no", c[1])
+			}
 			t.Log("not installed:", c[1])
 			continue
 		}

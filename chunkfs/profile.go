@@ -17,6 +17,9 @@ import (
 // profiles remember, for each course, what its questions read besides their own
 // files: one path for each blob. They outlive the process in a small file, and a
 // version by naming paths instead of blobs. A wrong profile costs a GET, never a wrong answer.
+//
+// The file, and .chunkfs/profiles.json, is a JSON object: course -> list of paths,
+// first learned first. So what one node learned can be given to others (Config.Seeds).
 type profiles struct {
 	path string // empty: not kept
 
@@ -27,24 +30,43 @@ type profiles struct {
 
 const maxProfiles = 1 << 20 // bytes of the file
 
+// openProfiles reads what this node kept at path. What cannot be read is forgotten.
 func openProfiles(path string) (*profiles, error) {
 	p := &profiles{path: path, paths: make(map[string][]string)}
 	if path == "" {
 		return p, nil
 	}
-	st, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() > maxProfiles {
-		return p, nil
+	if err := p.learn(path); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errTooLarge) {
+		return nil, err
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read profiles: %w", err)
-	}
-	p.paths = parseProfiles(b)
+	p.dirty = false
 	return p, nil
 }
 
-// parseProfiles reads what save wrote; anything else is forgotten.
+var errTooLarge = fmt.Errorf("profiles have at most %d bytes", maxProfiles)
+
+// learn adds what a file of profiles says, of this node or of another.
+func (p *profiles) learn(name string) error {
+	st, err := os.Stat(name)
+	if err == nil && st.Size() > maxProfiles {
+		err = errTooLarge
+	}
+	if err != nil {
+		return fmt.Errorf("read profiles %s: %w", name, err)
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read profiles: %w", err)
+	}
+	for course, list := range parseProfiles(b) {
+		for _, path := range list {
+			p.add(course, path)
+		}
+	}
+	return nil
+}
+
+// parseProfiles reads what encode wrote; anything else is forgotten.
 func parseProfiles(b []byte) map[string][]string {
 	paths := make(map[string][]string)
 	if json.Unmarshal(b, &paths) != nil {
@@ -71,11 +93,17 @@ func (p *profiles) add(course, path string) {
 	if slices.Contains(list, path) {
 		return
 	}
-	if len(list) == profilePath {
+	if len(list) >= profilePath {
 		list = list[1:]
 	}
 	p.paths[course] = append(slices.Clone(list), path) // readers hold the old one
 	p.dirty = true
+}
+
+func (p *profiles) encode() ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return json.Marshal(p.paths)
 }
 
 func (p *profiles) save() error {
@@ -85,8 +113,8 @@ func (p *profiles) save() error {
 		return nil
 	}
 	p.dirty = false
-	b, err := json.Marshal(p.paths)
 	p.mu.Unlock()
+	b, err := p.encode()
 	if err != nil || len(b) > maxProfiles {
 		return err
 	}

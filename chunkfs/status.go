@@ -22,7 +22,7 @@ import (
 
 const statusDirName = ".chunkfs"
 
-var statusNames = []string{"status", "status.json", "versions", "metrics"}
+var statusNames = []string{"status", "status.json", "versions", "metrics", "profiles.json"}
 
 const (
 	serialBits = 34
@@ -194,6 +194,9 @@ func (f *FS) statusText(name string) []byte {
 		_ = enc.Encode(f.Status()) // plain numbers
 	case "metrics":
 		return f.metricsText()
+	case "profiles.json":
+		text, _ := f.profiles.encode() // plain strings
+		return append(text, '\n')
 	case "versions":
 		f.state.mu.RLock()
 		defer f.state.mu.RUnlock()

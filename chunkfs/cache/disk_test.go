@@ -145,3 +145,35 @@ func BenchmarkReadPartFromDisk(b *testing.B) {
 		})
 	}
 }
+
+// What others are to keep of the disk is kept free, in bytes and in inodes.
+func TestLeavesRoomToOthers(t *testing.T) {
+	for name, keep := range map[string]Config{"bytes": {MinFreeBytes: 500 << 10}, "inodes": {MinFreeFiles: 40}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,nr_inodes=64"); err != nil {
+				if os.Getenv("REQUIRE_ALL") == "1" {
+					t.Fatal(err)
+				}
+				t.Skip("cannot mount a tmpfs here:", err)
+			}
+			t.Cleanup(func() { syscall.Unmount(dir, 0) })
+			o := &origin{}
+			c := open(t, o, func(c *Config) {
+				c.Dir, c.MemoryBytes, c.MinFreeBytes, c.MinFreeFiles = dir, 1, keep.MinFreeBytes, keep.MinFreeFiles
+			})
+			ready(c)
+			for i := range 60 {
+				n := 10_000 + i
+				_, err := c.Bytes(t.Context(), o.add(n), int64(n))
+				require.NoError(t, err)
+				settled(t, c)
+				var st syscall.Statfs_t
+				require.NoError(t, syscall.Statfs(dir, &st))
+				require.GreaterOrEqual(t, int64(st.Bavail)*st.Bsize, keep.MinFreeBytes)
+				require.GreaterOrEqual(t, int64(st.Ffree), keep.MinFreeFiles)
+			}
+			require.Positive(t, c.Stats().Evictions)
+		})
+	}
+}

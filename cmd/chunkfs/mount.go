@@ -26,8 +26,10 @@ type mountFlags struct {
 	size       cli.Size
 	files      int64
 	minFree    cli.Size
+	minFiles   int64
 	deadline   cli.Duration
 	metrics    string
+	profiles   string
 	plain      bool
 	background bool
 	logFile    string
@@ -40,8 +42,10 @@ func (m *mountFlags) define(fs *flag.FlagSet) {
 	fs.Var(&m.size, "cache-size", "hard cap of the cache, in allocated bytes")
 	fs.Int64Var(&m.files, "cache-files", 1<<20, "hard cap of the cache, in files")
 	fs.Var(&m.minFree, "min-free", "bytes of the cache's disk to leave free")
+	fs.Int64Var(&m.minFiles, "min-free-files", 0, "inodes of the cache's disk to leave free")
 	fs.Var(&m.deadline, "deadline", "after which a read that waits for the store fails with EIO")
 	fs.StringVar(&m.metrics, "metrics", "", "address to serve Prometheus metrics on, such as 127.0.0.1:9100")
+	fs.StringVar(&m.profiles, "profiles", "", "file of another node's MOUNTPOINT/.chunkfs/profiles.json, to begin with what it learned")
 	fs.BoolVar(&m.plain, "no-holder", false, "one process, with which the mount ends")
 	fs.BoolVar(&m.background, "background", false, "return once the mount answers, and serve on")
 	fs.StringVar(&m.logFile, "log-file", "", "where --background logs to (default: CACHE.log)")
@@ -51,7 +55,7 @@ func (m *mountFlags) define(fs *flag.FlagSet) {
 func (m *mountFlags) args(level zerolog.Level) []string {
 	return []string{
 		"--store", m.store, "--cache", m.cache, "--cache-size", m.size.String(), "--cache-files", strconv.FormatInt(m.files, 10),
-		"--min-free", m.minFree.String(), "--deadline", m.deadline.String(), "--metrics", m.metrics,
+		"--min-free", m.minFree.String(), "--min-free-files", strconv.FormatInt(m.minFiles, 10), "--deadline", m.deadline.String(), "--metrics", m.metrics, "--profiles", m.profiles,
 		"--no-holder=" + strconv.FormatBool(m.plain), "--background=false", "--log-level", level.String(),
 	}
 }
@@ -84,6 +88,11 @@ SIGTERM and SIGINT unmount.`,
 			if m.cache, err = filepath.Abs(m.cache); err != nil {
 				return fmt.Errorf("cache: %w", err)
 			}
+			if m.profiles != "" {
+				if m.profiles, err = filepath.Abs(m.profiles); err != nil {
+					return fmt.Errorf("profiles: %w", err)
+				}
+			}
 			switch {
 			case m.background:
 				return m.startInBackground(ctx, env, point)
@@ -112,15 +121,19 @@ func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.Stat
 	}
 	origin := cache.NewGuard(store, cache.GuardConfig{SlowAfter: time.Duration(m.deadline) / 3, Log: env.Log})
 	c, err := cache.Open(cache.Config{
-		Dir: m.cache, Origin: origin, MaxBytes: int64(m.size), MaxFiles: m.files, MinFreeBytes: int64(m.minFree), Log: env.Log,
+		Dir: m.cache, Origin: origin, MaxBytes: int64(m.size), MaxFiles: m.files, MinFreeBytes: int64(m.minFree), MinFreeFiles: m.minFiles, Log: env.Log,
 	})
 	if err != nil {
 		store.Close()
 		return nil, nil, err
 	}
+	var seeds []string
+	if m.profiles != "" {
+		seeds = []string{m.profiles}
+	}
 	fs, err := chunkfs.New(chunkfs.Config{
 		Heads: store, Cache: c, State: state, Deadline: time.Duration(m.deadline),
-		Profiles: filepath.Join(m.cache, "profiles.json"), Origin: origin, Log: env.Log,
+		Profiles: filepath.Join(m.cache, "profiles.json"), Seeds: seeds, Origin: origin, Log: env.Log,
 	})
 	if err != nil {
 		c.Close()

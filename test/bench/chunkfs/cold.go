@@ -10,12 +10,12 @@ import (
 // question is a kind of question that the course has, by number.
 type question struct {
 	what  string
-	dir   func(i int) string
+	dir   func(i int) string // of sample i, far from the others, so that no two share what a peer fetches at once
 	files int
 }
 
 var questions = []question{
-	{"one question (6 files, 4 directories, 20 KB)", func(i int) string { return fmt.Sprintf("questions/q%04d", i) }, questionFiles},
+	{"one question (6 files, 4 directories, 20 KB)", func(i int) string { return fmt.Sprintf("questions/q%04d", (37+101*i)%nQuestions) }, questionFiles},
 	{"one question with 12 figures (18 files, 1.1 MB)", func(i int) string { return fmt.Sprintf("questions/x%04d", i%nFigured) }, figuredFiles},
 }
 
@@ -28,16 +28,11 @@ func (q question) read(root string, i int) error {
 	return err
 }
 
-func readQuestion(root string, i int) error { return questions[0].read(root, i) }
-
 func timed(f func() error) (time.Duration, error) {
 	start := time.Now()
 	err := f()
 	return time.Since(start), err
 }
-
-// far apart, so that no two share what a peer fetches at once
-func sampleQuestion(i int) int { return (37 + 101*i) % nQuestions }
 
 // m1: one question cold.
 func (b *bench) m1() error {
@@ -76,7 +71,7 @@ func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) 
 		return err
 	}
 	base, err := b.median(func(i int) (time.Duration, error) {
-		return timed(func() error { return q.read(root, sampleQuestion(i)) })
+		return timed(func() error { return q.read(root, i) })
 	})
 	if err != nil {
 		return err
@@ -93,7 +88,7 @@ func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) 
 			return 0, err
 		}
 		defer stop()
-		return timed(func() error { return q.read(root, sampleQuestion(i)) })
+		return timed(func() error { return q.read(root, i) })
 	})
 	if err != nil {
 		return err
@@ -111,11 +106,17 @@ func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) 
 			continue
 		}
 		d, err := b.median(func(i int) (time.Duration, error) {
-			return timed(func() error { return q.read(root, sampleQuestion(i)) })
+			d, err := timed(func() error { return q.read(root, i) })
+			if err != nil { // such as EIO after a signal to the reader
+				fmt.Fprintf(os.Stderr, "%s: %v; reading another question\n", p.name, err)
+				d, err = timed(func() error { return q.read(root, i+b.n) })
+			}
+			return d, err
 		})
 		stopPeer()
 		if err != nil {
-			return err
+			fmt.Printf("| %v | %s | %v | | | |\n", delay, p.name, err)
+			continue
 		}
 		row(p.name, d, "", base)
 	}
@@ -125,7 +126,7 @@ func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) 
 var view = []string{"elements/e3/e3.py", "serverFilesCourse/lib.py", "clientFilesCourse/logo.png", "courseInstances/F26/clientFilesCourseInstance/page.html"}
 
 func readView(root string, i int) error {
-	if err := readQuestion(root, i); err != nil {
+	if err := questions[0].read(root, i); err != nil {
 		return err
 	}
 	for _, f := range view {
@@ -154,7 +155,7 @@ func (b *bench) m2() error {
 			if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
 				return 0, err
 			}
-			return timed(func() error { return readView(root, sampleQuestion(i)) })
+			return timed(func() error { return readView(root, i) })
 		})
 		if err != nil {
 			return err
@@ -183,8 +184,8 @@ func (b *bench) m3() error {
 		}
 		return timed(func() error {
 			for k := range 30 {
-				if err := readQuestion(root, 40*i+k); err != nil {
-					return err
+				if n, err := readTree(fmt.Sprintf("%s/questions/q%04d", root, 40*i+k)); err != nil || n != questionFiles {
+					return fmt.Errorf("question %d has %d files: %w", 40*i+k, n, err)
 				}
 			}
 			return nil
