@@ -39,6 +39,36 @@ variable "hosts" {
   description = "host names, with commas between, that requests may carry besides addresses"
 }
 
+variable "scaling" {
+  type        = string
+  default     = "nomad"
+  description = "who starts and stops workers: nomad (gateways, within the bounds of worker.nomad.hcl), external (nomad-autoscaler) or off"
+}
+
+variable "scale_quiet" {
+  type        = string
+  default     = "5m"
+  description = "how long fewer workers must have been enough before there are fewer"
+}
+
+variable "scale_idle" {
+  type        = string
+  default     = "15m"
+  description = "how long nobody must have called before there are none, where the bounds allow it"
+}
+
+variable "inputs" {
+  type        = string
+  default     = ""
+  description = "URL of a store of its own for the inputs of long runs, as in run.nomad.hcl; empty: there are none"
+}
+
+variable "long_runs" {
+  type        = number
+  default     = 64
+  description = "long runs that may wait or run at once"
+}
+
 variable "render_cache" {
   type    = string
   default = "256MiB"
@@ -130,6 +160,8 @@ job "prairie-scheduler" {
           "serve", "--listen", "${NOMAD_ADDR_http}", "--nomad", "unix://${NOMAD_SECRETS_DIR}/api.sock",
           "--ticket-key", "${NOMAD_SECRETS_DIR}/ticket.pem", "--tokens", "${NOMAD_SECRETS_DIR}/tokens.json",
           "--render-cache-memory", var.render_cache, "--drain-notice", "3s", "--drain-grace", "60s",
+          "--scaling", var.scaling, "--scale-quiet", var.scale_quiet, "--scale-idle", var.scale_idle,
+          "--inputs", var.inputs, "--long-runs", "${var.long_runs}",
         ]
       }
 

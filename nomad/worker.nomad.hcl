@@ -26,8 +26,21 @@ variable "mount" {
 }
 
 variable "count" {
-  type    = number
-  default = 2
+  type        = number
+  default     = 2
+  description = "workers of a first deploy; later ones keep what scaling made of it with `nomad job run -preserve-counts`"
+}
+
+variable "least" {
+  type        = number
+  default     = 1
+  description = "scaling never goes below this; with 0 there is no worker while nobody calls, and the first call waits for one"
+}
+
+variable "most" {
+  type        = number
+  default     = 8
+  description = "scaling never goes above this"
 }
 
 variable "slots" {
@@ -86,6 +99,15 @@ job "prairie-worker" {
   # Python and the course's lambda.json bring along.
   group "python" {
     count = var.count
+
+    # Gateways with --scaling nomad stay within these bounds. For nomad-autoscaler
+    # (--scaling external) put a policy block in here whose Prometheus query is
+    # max(prairie_gateway_workers_wanted).
+    scaling {
+      enabled = true
+      min     = var.least
+      max     = var.most
+    }
 
     # Out of the service first, then SIGTERM: gateways have left by then.
     shutdown_delay = "3s"
@@ -157,7 +179,7 @@ job "prairie-worker" {
             now=$(timeout 5 stat -c %d ${var.mount} 2>/dev/null) && [ "$now" != "$mount" ] && kill -TERM $$
           done >/dev/null 2>&1 &
           exec ${var.bin}/worker serve --courses ${var.mount} --listen $NOMAD_ADDR_http \
-            --ticket-pub $NOMAD_SECRETS_DIR/ticket.pub --slots ${var.slots} --memory ${var.sandbox_memory} \
+            --ticket-pub $NOMAD_SECRETS_DIR/ticket.pub --runs $NOMAD_ALLOC_DIR/data/runs --slots ${var.slots} --memory ${var.sandbox_memory} \
             --base-uid $((100000 + NOMAD_PORT_http * 256))
         SH
       }

@@ -43,6 +43,9 @@ func (g *Gateway) startRun(ctx context.Context, x *exchange, raw []byte) (string
 	}
 	p.ID = x.id
 	x.note.name, x.note.method = p.Runtime, p.Mode
+	if g.isLong(p) {
+		return g.startLong(ctx, x, p)
+	}
 	body, err := json.Marshal(jobs.RunRequest{Owner: x.note.token, Program: *p})
 	if err != nil {
 		return "", fmt.Errorf("encode run: %w", err)
@@ -115,6 +118,9 @@ func (g *Gateway) readRun(ctx context.Context, x *exchange, id string, from int,
 	run, is, ok := runs.SplitTaskID(id)
 	if !ok {
 		return nil, missing
+	}
+	if g.cfg.Long != nil && is(g.cfg.Long.Name()) {
+		return g.cfg.Long.Read(ctx, run, x.note.token, from, wait)
 	}
 	ws := g.fleet.Workers()
 	i := slices.IndexFunc(ws, func(w *fleet.Worker) bool { return is(w.Name()) })

@@ -57,6 +57,11 @@ func faultOf(err error) *fault {
 	case errors.Is(err, hedge.ErrNobody):
 		f = refuse(http.StatusServiceUnavailable, "no_worker", "no worker is there to take the call")
 		f.body.Retryable, f.retryAfter = true, time.Second
+	case errors.Is(err, fleet.ErrLongMissing):
+		f = refuse(http.StatusNotFound, jobs.RunMissing, "no run has this identifier")
+	case errors.Is(err, fleet.ErrLongFull):
+		f = refuse(http.StatusTooManyRequests, "busy", err.Error())
+		f.body.Retryable, f.retryAfter = true, 2*time.Second
 	case errors.As(err, &we):
 		f = workerFault(we)
 	default:

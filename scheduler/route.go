@@ -36,6 +36,7 @@ func endpoints() []endpoint {
 		{http.MethodGet, "/runtimes", "run", scoped, (*Gateway).listRuntimes},
 		{http.MethodPost, "/run", "run", scoped, (*Gateway).run},
 		{http.MethodPost, "/run_program", "run", scoped, (*Gateway).submit},
+		{http.MethodDelete, "/run_program/{id}", "run", follow, (*Gateway).cancelRun},
 		{http.MethodPost, "/check_output", "run", follow, (*Gateway).checkOutput},
 		{http.MethodPost, "/download", "run", scoped, (*Gateway).download},
 		{http.MethodGet, "/", "run", scoped, (*Gateway).executeSocket},

@@ -74,6 +74,12 @@ type Config struct {
 	Scale   *scale.Config
 	MaxHeld int // calls that wait for a first worker; default 1000
 
+	// Long runs what asks for more than LongAfter, and every program in one of
+	// LongModes; nil leaves all to the workers.
+	Long      Long
+	LongAfter time.Duration // default 10 s
+	LongModes []string
+
 	// Fallback answers what is no route of the gateway, behind the same checks of
 	// Host and Origin; nil answers 404.
 	Fallback http.Handler
@@ -86,6 +92,7 @@ func (c *Config) defaults() {
 	set(&c.MaxBody, 16<<20)
 	set(&c.MaxItems, 1000)
 	set(&c.MaxHeld, 1000)
+	set(&c.LongAfter, 10*time.Second)
 	set(&c.Deadline, 2*time.Minute)
 	set(&c.BodyTime, 30*time.Second)
 	set(&c.WriteTime, time.Minute)

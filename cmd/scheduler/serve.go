@@ -87,7 +87,7 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 		MaxBody: int64(f.maxBody), Deadline: time.Duration(f.deadline), Log: env.Log,
 		CacheDir: f.cache, CacheBytes: int64(f.cacheSize),
 	}
-	done, err := f.nomad.apply(&cfg, env.Log)
+	done, err := f.nomad.apply(ctx, &cfg, env.Log)
 	defer done()
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ func main() {
 	sandbox.Stage() // returns unless this process is a sandbox in the making
 	cli.Main(&cli.Command{
 		Name: "worker", Short: "run course code in sandboxes",
-		Sub: []*cli.Command{new(serve).command()},
+		Sub: []*cli.Command{new(serve).command(), new(long).command()},
 	})
 }
 

@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -108,17 +107,6 @@ func New(cfg Config) (*Fleet, error) {
 	return f, nil
 }
 
-func newTransport() *http.Transport {
-	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
-		MaxIdleConnsPerHost: 1024,
-		IdleConnTimeout:     90 * time.Second,
-		TLSHandshakeTimeout: 5 * time.Second,
-		ForceAttemptHTTP2:   false, // cancelling a call must close its connection: that is how a worker learns of it at once
-		DisableCompression:  true,
-	}
-}
-
 // Run probes the workers and follows the Source until ctx ends, and returns once
 // every goroutine of the fleet has ended.
 func (f *Fleet) Run(ctx context.Context) error {
@@ -139,6 +127,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 	}
 	<-ctx.Done()
 	f.wg.Wait()
+	f.client.CloseIdleConnections()
 	return err
 }
 

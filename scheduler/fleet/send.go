@@ -84,7 +84,7 @@ func (w *Worker) Send(ctx context.Context, r Request) (*http.Response, error) {
 		done()
 		return nil, err
 	}
-	res, err := w.fleet.client.Do(req)
+	res, err := w.fleet.cfg.Transport.RoundTrip(req)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause

@@ -151,7 +151,7 @@ func (w *Worker) probe(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("probe %s: %w", w.URL, err)
 	}
-	res, err := w.fleet.client.Do(req)
+	res, err := w.fleet.cfg.Transport.RoundTrip(req)
 	if err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}

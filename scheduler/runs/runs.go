@@ -29,6 +29,7 @@ type Submission struct {
 	Switches   Switches           `json:"switches"`
 	Lab        bool               `json:"lab"`
 	Runtime    string             `json:"runtime"`
+	Limits     jobs.Limits        `json:"limits,omitzero"` // that ask for more time than a call gets make a long run
 }
 
 // Switches are options by tool. Clients send an object of lists, {} or, when
@@ -69,7 +70,7 @@ func (s *Submission) Program() (*jobs.Program, error) {
 	if !ok {
 		return nil, fmt.Errorf("mode %q is not one of run, compile, submit, prove and its variants", s.Mode)
 	}
-	p := &jobs.Program{Runtime: s.Runtime, Main: s.Main, Mode: mode, Switches: s.Switches}
+	p := &jobs.Program{Runtime: s.Runtime, Main: s.Main, Mode: mode, Switches: s.Switches, Limits: s.Limits}
 	for _, f := range s.Files {
 		if f.Basename != labFile {
 			p.Files = append(p.Files, f)

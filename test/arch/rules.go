@@ -51,8 +51,8 @@ var allowed = map[string][]string{
 
 	"cmd/syncer":        {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "internal/manifest", "syncer/..."},
 	"cmd/chunkfs":       {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "chunkfs/..."},
-	"cmd/scheduler":     {"internal/cli", "internal/storage", "jobs", "jobs/ticket", "scheduler/..."},
-	"cmd/worker":        {"internal/cli", "jobs/..."},
+	"cmd/scheduler":     {"internal/cli", "internal/storage", "internal/blob", "jobs", "jobs/ticket", "scheduler/..."},
+	"cmd/worker":        {"internal/cli", "internal/storage", "internal/blob", "jobs/..."},
 	"cmd/prairielambda": {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/course"},
 
 	"test/arch":   {},

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prairielambda/prairielambda/internal/blob"
+	"github.com/prairielambda/prairielambda/internal/cli"
+	"github.com/prairielambda/prairielambda/internal/storage"
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/pool"
+	"github.com/prairielambda/prairielambda/jobs/runs"
+	"github.com/prairielambda/prairielambda/jobs/runtime"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
+)
+
+// long is `worker run`: one program that a gateway dispatched, to its end.
+type long struct {
+	inputs, input, work, tier, python string
+
+	uid    int
+	memory cli.Size
+	wall   cli.Duration
+}
+
+func (l *long) command() *cli.Command {
+	l.memory, l.wall = 512<<20, cli.Duration(10*time.Minute)
+	return &cli.Command{
+		Name: "run", Short: "run one program, and print its output as it comes", Run: l.run,
+		Long: `Prints the answers that a reader of the run would get, one JSON line each; the last one is completed.
+SIGTERM ends the program. See nomad/run.nomad.hcl.`,
+		Flags: func(fs *flag.FlagSet) {
+			fs.StringVar(&l.inputs, "inputs", "", "URL of the store of inputs (required)")
+			fs.StringVar(&l.input, "input", "", "digest of the program (required)")
+			fs.StringVar(&l.work, "work", "", "an empty directory of its own (required)")
+			fs.StringVar(&l.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
+			fs.StringVar(&l.python, "python", "/usr/bin/python3", "interpreter of the sandbox's own parts")
+			fs.IntVar(&l.uid, "base-uid", 64000, "first of the user ids that sandboxes run as, in tier root")
+			fs.Var(&l.memory, "memory", "memory that the program may use")
+			fs.Var(&l.wall, "wall", "time that it may take")
+		},
+	}
+}
+
+func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
+	if len(args) > 0 || l.inputs == "" || l.input == "" || l.work == "" {
+		return cli.Usagef("want --inputs URL --input DIGEST --work DIR")
+	}
+	tier, err := sandbox.ParseTier(l.tier)
+	if err != nil {
+		return cli.Usagef("--tier: %v", err)
+	}
+	if err := sandbox.EnterUserns(); err != nil {
+		return err
+	}
+	program, err := l.program(ctx)
+	if err != nil {
+		return err
+	}
+	host, err := sandbox.Open(sandbox.Config{Tier: tier, Slots: 4, BaseUID: l.uid, Log: env.Log})
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	languages, err := runtime.LoadLanguages()
+	if err != nil {
+		return err
+	}
+	none := filepath.Join(l.work, "courses")
+	if err := os.MkdirAll(none, 0o755); err != nil {
+		return fmt.Errorf("work: %w", err)
+	}
+	courses, err := pool.OpenCourses(none)
+	if err != nil {
+		return err
+	}
+	defer courses.Close()
+	python := runtime.Python(l.python)
+	python.Init = []byte(`{"preload":[]}`) // no call is going to need a library warm
+	limits := jobs.Limits{Memory: int64(l.memory), Wall: time.Duration(l.wall), CPU: time.Duration(l.wall)}
+	p, err := pool.New(ctx, pool.Config{
+		Host: host, Courses: courses, Python: python, Program: runtime.Program, Languages: languages,
+		Default: limits, Running: 1, Spares: -1, Log: env.Log,
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	spool, err := runs.Open(runs.Config{
+		Dir: filepath.Join(l.work, "runs"), Longest: time.Duration(l.wall) + time.Minute, Log: env.Log,
+		Run: func(ctx context.Context, prog *jobs.Program, w runs.Watcher) (*jobs.ProgramResult, error) {
+			return p.RunWatched(ctx, prog, w)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	id, err := spool.Create(&jobs.RunRequest{Program: *program})
+	if err != nil {
+		return errors.Join(err, spool.Close())
+	}
+	stop := context.AfterFunc(ctx, func() { spool.Close() }) // completes the run
+	defer stop()
+	lines := json.NewEncoder(env.Stdout)
+	for from := 0; ; {
+		c, err := spool.Read(context.WithoutCancel(ctx), id, "", from, time.Minute)
+		if err != nil {
+			return err
+		}
+		if len(c.Frames) == 0 && !c.Completed {
+			continue
+		}
+		if err := lines.Encode(c); err != nil {
+			return fmt.Errorf("print: %w", err)
+		}
+		if from += len(c.Frames); c.Completed {
+			return nil
+		}
+	}
+}
+
+// program is the input, as the gateway put it.
+func (l *long) program(ctx context.Context) (*jobs.Program, error) {
+	digest, err := blob.ParseDigest(l.input)
+	if err != nil {
+		return nil, cli.Usagef("--input: %v", err)
+	}
+	store, err := storage.Open(ctx, l.inputs)
+	if err != nil {
+		return nil, cli.WithCode(cli.ExitUnavailable, err)
+	}
+	defer store.Close()
+	b, err := store.Blobs.Fetch(ctx, digest)
+	if err != nil {
+		return nil, fmt.Errorf("read the program: %w", err)
+	}
+	var p jobs.Program
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, fmt.Errorf("read the program: %w", err)
+	}
+	return &p, nil
+}
