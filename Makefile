@@ -59,5 +59,5 @@ cluster: build        ## three Nomad servers and two clients on this machine tha
 cluster-down:         ## end it; nothing is left
 	@$(GO) run ./test/e2e/nomad/cluster down
 
-cluster-test:         ## the drills of nomad/README.md on such a cluster, under load
-	$(GO) test -count=1 -v -tags cluster -timeout 20m -run TestDrills ./test/e2e/nomad
+cluster-test:         ## the drills of nomad/README.md on such a cluster, under load; DRILLS=short: three of them
+	DRILLS=$(DRILLS) $(GO) test -count=1 -v -tags cluster -timeout 20m -run TestDrills ./test/e2e/nomad

@@ -11,3 +11,8 @@ telemetry {
   publish_node_metrics       = true
   disable_hostname           = true
 }
+
+# Everybody needs a token; policies/ says what each may do.
+acl {
+  enabled = true
+}

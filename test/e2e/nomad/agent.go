@@ -9,6 +9,7 @@ package nomad
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,7 +55,11 @@ type Agent struct {
 	Address string // base URL of its HTTP API
 	Client  *api.Client
 
+	// Token is what CLI says who it is; the management token at first.
+	Token string
+
 	program string
+	secret  string
 	keeper  int // process whose namespaces it runs in, or 0
 	cmd     *exec.Cmd
 }
@@ -72,7 +77,15 @@ type AgentConfig struct {
 	Keeper  int      // process whose network and mounts it shares; 0 for this one's
 	Expect  int      // servers
 	Join    []string // the servers: host:port, of serf for a server and of rpc for a client
-	ACL     bool
+	Secret  string   // management token of the cluster, a UUID
+	Plugins string   // directory of host volume plugins; may be empty
+}
+
+// NewSecret makes a management token.
+func NewSecret() (string, error) {
+	var b [16]byte
+	_, err := rand.Read(b[:])
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), err
 }
 
 // Loopback is the configuration of an agent beside others on loopback.
@@ -91,7 +104,7 @@ func Loopback(program, dir string) (AgentConfig, error) {
 
 // NewAgent writes the agent's configuration; Start starts it.
 func NewAgent(cfg AgentConfig) (*Agent, error) {
-	a := &Agent{Dir: cfg.Dir, program: cfg.Program, keeper: cfg.Keeper}
+	a := &Agent{Dir: cfg.Dir, Token: cfg.Secret, program: cfg.Program, secret: cfg.Secret, keeper: cfg.Keeper}
 	a.Address = fmt.Sprintf("http://%s:%d", cfg.IP, cfg.Ports[0])
 	if err := os.MkdirAll(filepath.Join(a.Dir, "config"), 0o755); err != nil {
 		return nil, err
@@ -117,7 +130,7 @@ func NewAgent(cfg AgentConfig) (*Agent, error) {
 	}
 	var err error
 	c := api.DefaultConfig()
-	c.Address = a.Address
+	c.Address, c.SecretID = a.Address, cfg.Secret
 	a.Client, err = api.NewClient(c)
 	return a, err
 }
@@ -128,9 +141,6 @@ func (c *AgentConfig) own() string {
 	fmt.Fprintf(&b, "name = %q\ndata_dir = %q\nbind_addr = %q\nlog_level = \"INFO\"\n", c.Name, filepath.Join(c.Dir, "data"), c.IP)
 	fmt.Fprintf(&b, "ports {\n  http = %d\n  rpc = %d\n  serf = %d\n}\n", c.Ports[0], c.Ports[1], c.Ports[2])
 	fmt.Fprintf(&b, "advertise {\n  http = %q\n  rpc = %q\n  serf = %q\n}\n", c.IP, c.IP, c.IP)
-	if c.ACL {
-		b.WriteString("acl {\n  enabled = true\n}\n")
-	}
 	if c.Server {
 		fmt.Fprintf(&b, "server {\n  bootstrap_expect = %d\n", c.Expect)
 		if len(c.Join) > 0 {
@@ -141,6 +151,12 @@ func (c *AgentConfig) own() string {
 	if c.Client {
 		// The machine is small and busy: room for every job, whatever it has.
 		fmt.Fprintf(&b, "client {\n  network_interface = %q\n  cpu_total_compute = 8000\n  memory_total_mb = 16000\n", c.Device)
+		if c.Plugins != "" {
+			fmt.Fprintf(&b, "  host_volume_plugin_dir = %q\n", c.Plugins)
+		}
+		// What tasks of the exec driver see besides their own: /bin/true, for a copy
+		// of all of /usr takes ten seconds.
+		b.WriteString(chroot)
 		if len(c.Join) > 0 {
 			fmt.Fprintf(&b, "  servers = [%s]\n", quoted(c.Join))
 		}
@@ -148,6 +164,14 @@ func (c *AgentConfig) own() string {
 	}
 	return b.String()
 }
+
+const chroot = `  chroot_env {
+    "/usr/bin/true" = "/bin/true"
+    "/usr/lib/x86_64-linux-gnu/libc.so.6" = "/lib/x86_64-linux-gnu/libc.so.6"
+    "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2" = "/lib64/ld-linux-x86-64.so.2"
+    "/etc/passwd" = "/etc/passwd"
+  }
+`
 
 func quoted(addrs []string) string {
 	var q []string
@@ -199,7 +223,7 @@ func (a *Agent) Stop(sig syscall.Signal) {
 // CLI runs the nomad program against this agent and returns what it printed.
 func (a *Agent) CLI(args ...string) (string, error) {
 	cmd := exec.Command(a.program, args...)
-	cmd.Env = append(os.Environ(), "NOMAD_ADDR="+a.Address)
+	cmd.Env = append(os.Environ(), "NOMAD_ADDR="+a.Address, "NOMAD_TOKEN="+a.Token)
 	cmd.Dir = filepath.Join(Root(), "nomad")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -208,10 +232,13 @@ func (a *Agent) CLI(args ...string) (string, error) {
 	return string(out), nil
 }
 
-// Led waits until there is a leader that can sign for clients. A client that
-// comes before that tries again only half a minute later.
+// Led waits until there is a leader that knows the management token and can sign
+// for clients. A client that comes before that tries again only half a minute later.
 func (a *Agent) Led(ctx context.Context) error {
 	return Await(ctx, "a leader", func() error {
+		if _, _, err := a.Client.ACLTokens().BootstrapOpts(a.secret, nil); err != nil && !strings.Contains(err.Error(), "already done") {
+			return err
+		}
 		keys, _, err := a.Client.Keyring().List(nil)
 		if err == nil && len(keys) == 0 {
 			err = errors.New("no key yet")

@@ -21,8 +21,9 @@ import (
 // without any work keeps, all on one bridge, so that an agent can die and come
 // back to what its allocations mounted, and taking a link down is a partition.
 type Cluster struct {
-	Dir   string
-	Nodes []*Node
+	Dir    string
+	Secret string // management token
+	Nodes  []*Node
 }
 
 // Node is one machine of the cluster.
@@ -50,6 +51,13 @@ func NewCluster(program, dir string) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{Dir: dir}
+	var err error
+	if c.Secret, err = NewSecret(); err != nil {
+		return c, err
+	}
+	if err := Plugin(dir); err != nil {
+		return c, err
+	}
 	for _, args := range []string{"link add " + bridge + " type bridge", "addr add " + subnet + "1/24 dev " + bridge, "link set " + bridge + " up"} {
 		if err := ip(args); err != nil {
 			return c, err
@@ -68,6 +76,7 @@ func NewCluster(program, dir string) (*Cluster, error) {
 		n.config = AgentConfig{
 			Program: program, Dir: filepath.Join(dir, name), Name: name, IP: n.IP, Device: "eth0",
 			Ports: [3]int{4646, 4647, 4648}, Keeper: n.Keeper, Expect: 3, Server: i < 3, Client: i >= 3,
+			Secret: c.Secret, Plugins: filepath.Join(dir, "plugins"),
 		}
 		for _, s := range servers {
 			n.config.Join = append(n.config.Join, s+map[bool]string{true: ":4648", false: ":4647"}[i < 3])
@@ -166,10 +175,10 @@ func (c *Cluster) Start(ctx context.Context) error {
 // Deploy deploys everything that answers calls and returns the gateways.
 func (c *Cluster) Deploy(ctx context.Context, bin, course string) (*Deployment, []string, error) {
 	d := &Deployment{Agent: c.Nodes[0].Agent, Bin: bin, Dir: c.Dir, Workers: 2, Gates: 2, Port: 7300}
-	if err := errors.Join(d.Keys(), d.Push("sample", course)); err != nil {
+	if err := errors.Join(d.Policies(), d.Keys(), d.Push("sample", course)); err != nil {
 		return d, nil, err
 	}
-	for _, spec := range []string{"chunkfs-holder", "chunkfs", "worker", "scheduler"} {
+	for _, spec := range Specs {
 		if err := d.Run(spec); err != nil {
 			return d, nil, err
 		}
@@ -200,7 +209,7 @@ func Down(ctx context.Context, dir string) error {
 	var errs []error
 	for _, n := range c.Nodes { // any server will do
 		conf := api.DefaultConfig()
-		conf.Address = "http://" + n.IP + ":4646"
+		conf.Address, conf.SecretID = "http://"+n.IP+":4646", c.Secret
 		client, err := api.NewClient(conf)
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/nomad/api"
+
+	specs "github.com/prairielambda/prairielambda/nomad"
 )
 
 // Deployment is what an operator chooses.
@@ -23,13 +26,20 @@ type Deployment struct {
 	Bin     string // our programs
 	Dir     string // store, state and mount point; a client of its own namespace has the same
 	Workers int
+	Least   int // bounds of scaling; none when both are 0
+	Most    int
+	Quiet   string // before there are fewer workers, as in 5m
 	Gates   int
 	Port    int // of gateways; 0 lets Nomad choose
 	Secret  string
+	Other   string // another token's
 }
 
 // Store is the URL of the store.
 func (d *Deployment) Store() string { return "dir://" + filepath.Join(d.Dir, "store") }
+
+// Inputs is the URL of the store of long runs' inputs.
+func (d *Deployment) Inputs() string { return "dir://" + filepath.Join(d.Dir, "inputs") }
 
 // Mount is the mount point.
 func (d *Deployment) Mount() string { return filepath.Join(d.Dir, "courses") }
@@ -41,10 +51,16 @@ func (d *Deployment) Vars(spec string) []string {
 		"chunkfs-holder": {state, "mount=" + d.Mount(), "store=" + d.Store(), "cache_size=1GiB"},
 		"chunkfs":        {state, "mount=" + d.Mount()},
 		"worker":         {"mount=" + d.Mount(), fmt.Sprintf("count=%d", d.Workers), "slots=24"},
-		"scheduler":      {fmt.Sprintf("count=%d", d.Gates), fmt.Sprintf("port=%d", d.Port), "render_cache=0"},
+		"scheduler":      {fmt.Sprintf("count=%d", d.Gates), fmt.Sprintf("port=%d", d.Port), "render_cache=0", "scaling=off", "inputs=" + d.Inputs(), "long_runs=16"},
+		"run":            {"inputs=" + d.Inputs(), "cpu=900", "memory=256"},
 		"sync":           {"store=" + d.Store(), "repositories=" + d.Dir},
 		"sync-gc":        {"store=" + d.Store()},
 		"sync-verify":    {"store=" + d.Store()},
+	}
+	if d.Most > 0 {
+		all["worker"] = append(all["worker"], fmt.Sprintf("least=%d", d.Least), fmt.Sprintf("most=%d", d.Most))
+		all["scheduler"][3] = "scaling=nomad"
+		all["scheduler"] = append(all["scheduler"], "scale_quiet="+d.Quiet, "scale_idle="+d.Quiet)
 	}
 	args := []string{"-var", "bin=" + d.Bin}
 	for _, v := range all[spec] {
@@ -53,10 +69,52 @@ func (d *Deployment) Vars(spec string) []string {
 	return append(args, spec+".nomad.hcl")
 }
 
+// Specs are what answers calls, in the order of a first deploy.
+var Specs = []string{"chunkfs-holder", "chunkfs", "worker", "run", "scheduler"}
+
 // Run deploys one specification and returns when Nomad has taken it.
 func (d *Deployment) Run(spec string) error {
 	_, err := d.Agent.CLI(append([]string{"job", "run", "-detach"}, d.Vars(spec)...)...)
 	return err
+}
+
+// Policies gives the gateways' job its policy, and deploys from here on with a
+// token that may do what deploying takes and no more.
+func (d *Deployment) Policies() error {
+	c := d.Agent.Client
+	for _, p := range []*api.ACLPolicy{
+		{Name: "prairie-scheduler", JobACL: &api.JobACL{Namespace: "default", JobID: "prairie-scheduler"}},
+		{Name: "prairie-deploy"},
+	} {
+		rules, err := fs.ReadFile(specs.Files, "policies/"+strings.TrimPrefix(p.Name, "prairie-")+".policy.hcl")
+		if err != nil {
+			return err
+		}
+		p.Rules = string(rules)
+		if _, err := c.ACLPolicies().Upsert(p, nil); err != nil {
+			return fmt.Errorf("apply policy %s: %w", p.Name, err)
+		}
+	}
+	token, _, err := c.ACLTokens().Create(&api.ACLToken{Name: "deploy", Type: "client", Policies: []string{"prairie-deploy"}}, nil)
+	if err != nil {
+		return fmt.Errorf("make a token for deploying: %w", err)
+	}
+	d.Agent.Token = token.SecretID
+	return nil
+}
+
+// Plugin puts the host volume plugin into dir/plugins, for the state and the
+// mount below dir.
+func Plugin(dir string) error {
+	b, err := fs.ReadFile(specs.Files, "plugins/chunkfs")
+	if err != nil {
+		return err
+	}
+	text := strings.NewReplacer("=/var/lib/prairielambda", "="+filepath.Join(dir, "state"), "=/courses", "="+filepath.Join(dir, "courses")).Replace(string(b))
+	if err := os.MkdirAll(filepath.Join(dir, "plugins"), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "plugins", "chunkfs"), []byte(text), 0o755)
 }
 
 // Keys makes the keys and a token, and gives them to Nomad.
@@ -73,12 +131,17 @@ func (d *Deployment) Keys() error {
 	if err != nil {
 		return err
 	}
-	file := filepath.Join(d.Dir, "tokens.json")
-	secret, err := exec.Command(filepath.Join(d.Bin, "scheduler"), "token", "create", "--tokens", file, "--scope", "*:*").Output()
-	if err != nil {
-		return fmt.Errorf("make a token: %w", err)
+	if err := os.MkdirAll(filepath.Join(d.Dir, "inputs"), 0o755); err != nil {
+		return err
 	}
-	d.Secret = strings.TrimSpace(string(secret))
+	file := filepath.Join(d.Dir, "tokens.json")
+	for _, s := range []*string{&d.Secret, &d.Other} {
+		secret, err := exec.Command(filepath.Join(d.Bin, "scheduler"), "token", "create", "--tokens", file, "--scope", "*:*").Output()
+		if err != nil {
+			return fmt.Errorf("make a token: %w", err)
+		}
+		*s = strings.TrimSpace(string(secret))
+	}
 	tokens, err := os.ReadFile(file)
 	if err != nil {
 		return err

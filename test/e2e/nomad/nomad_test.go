@@ -1,6 +1,7 @@
 package nomad
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -45,6 +46,9 @@ func start(t *testing.T) *Agent {
 	dir, err := os.MkdirTemp("", "pl-")
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
+	secret, err := NewSecret()
+	require.NoError(t, err)
+	require.NoError(t, Plugin(dir))
 	var agents []*Agent
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -65,6 +69,7 @@ func start(t *testing.T) *Agent {
 	launch := func(name string, change func(*AgentConfig)) *Agent {
 		cfg, err := Loopback(program, filepath.Join(dir, name))
 		require.NoError(t, err)
+		cfg.Secret, cfg.Plugins = secret, filepath.Join(dir, "plugins")
 		change(&cfg)
 		a, err := NewAgent(cfg)
 		require.NoError(t, err)
@@ -98,9 +103,10 @@ func deploy(t *testing.T, a *Agent) (*Deployment, string) {
 	bin, err := stack.Build(dir, "syncer", "chunkfs", "worker", "scheduler")
 	require.NoError(t, err)
 	d := &Deployment{Agent: a, Bin: bin, Dir: dir, Workers: 2, Gates: 1}
+	require.NoError(t, d.Policies())
 	require.NoError(t, d.Keys())
-	require.NoError(t, d.Push("sample", course.Sample(t).Dir))
-	for _, spec := range []string{"chunkfs-holder", "chunkfs", "worker", "scheduler"} {
+	require.NoError(t, d.Push("sample", withProbe(t, course.Sample(t).Dir)))
+	for _, spec := range Specs {
 		require.NoError(t, d.Run(spec))
 	}
 	gateways, err := d.Serving(t.Context())
@@ -108,25 +114,39 @@ func deploy(t *testing.T, a *Agent) (*Deployment, string) {
 	return d, gateways[0]
 }
 
-// ask asks the cubic question once, as the platform would.
-func (d *Deployment) ask(gateway string, seed int) (string, error) {
-	body := fmt.Sprintf(`{"method":"generate","data":{"params":{},"variant_seed":%d}}`, seed)
-	req, err := http.NewRequest(http.MethodPost, gateway+"/courses/sample/current/question/calculus/derivatives/cubic", strings.NewReader(body))
+// send posts to a gateway.
+func (d *Deployment) send(gateway, path string, body []byte) (status int, answer string, err error) {
+	return d.request(http.MethodPost, gateway+path, "", body)
+}
+
+// request asks under an id, or under none.
+func (d *Deployment) request(method, url, id string, body []byte) (status int, answer string, err error) {
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+d.Secret)
+	if id != "" {
+		req.Header.Set("Prairie-Id", id)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, b)
+	return resp.StatusCode, string(b), err
+}
+
+// ask asks the cubic question once, as the platform would.
+func (d *Deployment) ask(gateway string, seed int) (string, error) {
+	body := fmt.Sprintf(`{"method":"generate","data":{"params":{},"variant_seed":%d}}`, seed)
+	status, answer, err := d.send(gateway, "/courses/sample/current/question/calculus/derivatives/cubic", []byte(body))
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d: %s", status, answer)
 	}
-	return string(b), err
+	return answer, err
 }
 
 // load calls until end, which returns how many calls were answered; a call that
@@ -204,10 +224,17 @@ func TestDeployedByNomadCallsSurviveItsWorkers(t *testing.T) {
 	first, err := d.ask(gateway, 42)
 	require.NoError(t, err)
 	require.Contains(t, first, `"variant_seed":42`)
-	for _, spec := range []string{"chunkfs-holder", "chunkfs", "worker", "scheduler"} {
+	for _, spec := range Specs {
 		out, err := a.CLI(append([]string{"job", "plan"}, d.Vars(spec)...)...)
 		require.NoError(t, err, "a plan of what runs changes nothing:\n%s", out)
 	}
+	t.Run("the gateway's token does what its policy says and no more", func(t *testing.T) { gatewaysTokenDoesItsPolicyAndNoMore(t, d) })
+	t.Run("no sandbox sees Nomad", func(t *testing.T) { noSandboxSeesNomad(t, d, gateway) })
+	t.Run("jobs mount courses as volumes", func(t *testing.T) { jobsMountCoursesAsVolumes(t, d) })
+	t.Run("a warm call against a dispatch", func(t *testing.T) { warmAgainstDispatch(t, d, gateway, 100, 5) })
+
+	t.Run("long runs are jobs of their own", func(t *testing.T) { longRunsAreJobsOfTheirOwn(t, d, gateway) })
+
 	answered, end := d.load(t, gateway)
 	defer end()
 	more(t, answered, 10)
