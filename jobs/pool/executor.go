@@ -58,10 +58,7 @@ func (s *Session) open(ctx context.Context, inv *jobs.Invocation) (err error) {
 	if s.own, err = s.version.own(inv); err != nil {
 		return err
 	}
-	s.config = sessionConfig{
-		Course: "/course", Question: inv.Question, CourseInstance: inv.CourseInstance, Assessment: inv.Assessment,
-		MaxResult: s.limits.Result,
-	}
+	s.config = config(inv, s.limits)
 	s.box, s.fresh, err = s.pool.claim(ctx, s.version, s.own, s.limits)
 	return err
 }

@@ -59,19 +59,31 @@ func sameLambda(a, b *lambda) bool {
 
 // session runs one group's calls in one sandbox and appends their results.
 func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g group, res *jobs.Result) error {
-	own, err := v.own(inv)
-	if err != nil {
-		return err
-	}
-	defer closeMounts(own)
+	claim := time.Now()
 	limits := p.limits(inv.Limits)
+	see, one := p.sight(inv, limits)
+	var hot *spare
+	if g.lambda == nil && one {
+		hot = p.claimHot(v, see, limits)
+	}
+	if hot == nil {
+		own, err := v.own(inv)
+		if err != nil {
+			return err
+		}
+		hot = &spare{own: own}
+	}
+	own := hot.own
+	defer closeMounts(own)
 	if g.lambda != nil {
 		return p.serverSession(ctx, v, inv, g, own, limits, res)
 	}
-	claim := time.Now()
-	box, fresh, err := p.claim(ctx, v, own, limits)
-	if err != nil {
-		return err
+	box, fresh := hot.box, false
+	if box == nil {
+		var err error
+		if box, fresh, err = p.claim(ctx, v, own, limits); err != nil {
+			return err
+		}
 	}
 	lives := false // answered every call and waits for another
 	defer func() {
@@ -83,11 +95,8 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 	run := time.Now()
 	defer func() { res.Phases.Run += time.Since(run) }()
 	msg, err := json.Marshal(sessionRequest{
-		Session: sessionConfig{
-			Course: "/course", Question: inv.Question, CourseInstance: inv.CourseInstance, Assessment: inv.Assessment,
-			MaxResult: limits.Result,
-		},
-		Calls: inv.Calls[g.first:g.last], Data: res.Data, StopOnError: inv.StopOnError,
+		Session: config(inv, limits),
+		Calls:   inv.Calls[g.first:g.last], Data: res.Data, StopOnError: inv.StopOnError,
 		Rlimits: map[string]int64{"CPU": int64((limits.CPU + time.Second - 1) / time.Second)},
 	})
 	if err != nil {
@@ -134,6 +143,9 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 		}
 	}
 	lives = true
+	if hot.box == nil && one && len(own) > 0 {
+		p.tender.warmTo(v, see)
+	}
 	return nil
 }
 
@@ -144,6 +156,7 @@ func (p *Pool) collect(box *sandbox.Box, lives bool) jobs.Usage {
 		return box.Close()
 	}
 	u := box.Used()
+	box.Recede()
 	box.Kill()
 	p.ending.Go(func() { box.Close() })
 	return u
@@ -174,6 +187,7 @@ type sessionConfig struct {
 	CourseInstance string `json:"course_instance,omitempty"`
 	Assessment     string `json:"assessment,omitempty"`
 	MaxResult      int64  `json:"max_result"`
+	Foresee        string `json:"foresee,omitempty"` // a question to compile before there is a call
 }
 
 // missingCodes are those that code inside can know of.

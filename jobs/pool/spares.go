@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,15 +16,18 @@ import (
 // one call.
 type spare struct {
 	box   *sandbox.Box
-	lease *version // held for as long as the spare lives
-	holds int64    // bytes of its own
+	lease *version        // held for as long as the spare lives
+	own   []sandbox.Mount // of a hot question: already mounted
+	holds int64           // bytes of its own
 }
 
 // leastHeld stands for what a spare holds where no cgroup counts it.
 const leastHeld = 8 << 20
 
-// shelf holds the spares of one course version.
+// shelf holds the spares of one course version, or of one hot question of it.
 type shelf struct {
+	v      [2]string // course and version
+	see    *sight    // nil: the whole version
 	spares []spare
 	rate   float64 // calls a second, decaying
 	last   time.Time
@@ -37,6 +39,7 @@ type tender struct {
 	pool   *Pool
 	most   int
 	take   chan takeRequest
+	heats  chan heatRequest
 	made   chan madeSpare
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -47,7 +50,8 @@ type tender struct {
 
 type takeRequest struct {
 	v     *version
-	reply chan *sandbox.Box
+	see   *sight
+	reply chan *spare
 }
 
 type madeSpare struct {
@@ -68,7 +72,7 @@ const (
 func newTender(p *Pool, most int) *tender {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := &tender{
-		pool: p, most: most, take: make(chan takeRequest), made: make(chan madeSpare), cancel: cancel, done: make(chan struct{}),
+		pool: p, most: most, take: make(chan takeRequest), heats: make(chan heatRequest, 64), made: make(chan madeSpare), cancel: cancel, done: make(chan struct{}),
 	}
 	go t.run(ctx)
 	return t
@@ -80,9 +84,9 @@ func (t *tender) close() {
 	t.drops.Wait()
 }
 
-// claim takes a spare of v, or nil when there is none.
-func (t *tender) claim(v *version) *sandbox.Box {
-	r := takeRequest{v, make(chan *sandbox.Box, 1)}
+// claim takes a spare of v, or of see, or nil when there is none.
+func (t *tender) claim(v *version, see *sight) *spare {
+	r := takeRequest{v, see, make(chan *spare, 1)}
 	select {
 	case t.take <- r:
 		return <-r.reply
@@ -93,7 +97,7 @@ func (t *tender) claim(v *version) *sandbox.Box {
 
 func (t *tender) run(ctx context.Context) {
 	defer close(t.done)
-	shelves := map[string]*shelf{}
+	shelves, heats := map[string]*shelf{}, map[string]*heat{}
 	total, making := 0, ""
 	held := int64(0)                               // bytes that the spares hold
 	again := time.NewTicker(20 * time.Millisecond) // looks again after a wait
@@ -110,7 +114,7 @@ func (t *tender) run(ctx context.Context) {
 				}
 				if total < t.most && held < t.pool.cfg.SpareMemory {
 					making = key
-					go t.make(ctx, key)
+					go t.make(ctx, key, shelves[key])
 				}
 			}
 		}
@@ -128,22 +132,35 @@ func (t *tender) run(ctx context.Context) {
 			}
 			return
 		case r := <-t.take:
-			s := shelves[r.v.key()]
-			if s == nil {
-				s = &shelf{}
-				shelves[r.v.key()] = s
+			now, key := time.Now(), shelfKey(r.v, r.see)
+			s := shelves[key]
+			if s == nil && r.see != nil {
+				r.reply <- nil // not hot, and its version counts the call
+				continue
 			}
-			s.arrived(time.Now())
+			if s == nil {
+				s = newShelf(r.v, nil)
+				shelves[key] = s
+			}
+			s.arrived(now)
+			if whole := shelves[r.v.key()]; whole != nil {
+				whole.last = now
+			}
 			if n := len(s.spares); n > 0 { // last in, first out: its pages are the warmest
 				sp := s.spares[n-1]
 				s.spares = s.spares[:n-1]
 				total--
 				held -= sp.holds
 				t.pool.cfg.Courses.release(sp.lease)
-				r.reply <- sp.box
+				r.reply <- &sp
 				continue
 			}
 			r.reply <- nil
+		case r := <-t.heats:
+			if key := shelfKey(r.v, &r.see); shelves[key] == nil && heated(heats, r, time.Now()) {
+				shelves[key] = newShelf(r.v, &r.see)
+				shelves[key].arrived(time.Now())
+			}
 		case m := <-t.made:
 			making = ""
 			if m.err != nil {
@@ -189,6 +206,10 @@ func (t *tender) wait(shelves map[string]*shelf) bool {
 	return true
 }
 
+func newShelf(v *version, see *sight) *shelf {
+	return &shelf{v: [2]string{v.course, v.name}, see: see}
+}
+
 // arrived counts a call.
 func (s *shelf) arrived(now time.Time) {
 	s.rate = s.rate*math.Exp(-now.Sub(s.last).Seconds()/rateWindow) + 1/rateWindow
@@ -232,31 +253,41 @@ func (t *tender) yield(shelves map[string]*shelf, need time.Time) (int, int64) {
 
 // make makes one spare: forked, sealed, the version's shared directories mounted,
 // warmed by our own work. It runs no course code.
-func (t *tender) make(ctx context.Context, key string) {
+func (t *tender) make(ctx context.Context, key string, s *shelf) {
 	m := madeSpare{key: key}
 	defer func() { t.made <- m }()
-	course, name, _ := strings.Cut(key, "/")
-	v, err := t.pool.cfg.Courses.hold(course, name)
+	v, err := t.pool.cfg.Courses.hold(s.v[0], s.v[1])
 	if err != nil {
 		m.err = err
 		return
 	}
-	m.s, m.err = t.pool.makeSpare(ctx, v)
+	m.s, m.err = t.pool.makeSpare(ctx, v, s.see)
 	if m.err != nil {
 		t.pool.cfg.Courses.release(v)
 	}
 }
 
-func (p *Pool) makeSpare(ctx context.Context, v *version) (spare, error) {
-	box, err := p.python.spawn(ctx, sandbox.Spec{Limits: p.cfg.Default, Mounts: v.shared, Hello: []byte(`{"warm":true}`)})
+func (p *Pool) makeSpare(ctx context.Context, v *version, see *sight) (_ spare, err error) {
+	hello, err := see.hello()
 	if err != nil {
+		return spare{}, err
+	}
+	own, err := p.see(ctx, v, see)
+	if err != nil {
+		return spare{}, err
+	}
+	mounts := append(append([]sandbox.Mount{}, v.shared...), own...)
+	box, err := p.python.spawn(ctx, sandbox.Spec{Limits: p.cfg.Default, Mounts: mounts, Hello: hello, Idle: true})
+	if err != nil {
+		closeMounts(own)
 		return spare{}, err
 	}
 	if turn := box.Turn(ctx, nil, readyWithin); turn.Outcome != jobs.OK {
 		box.Close()
+		closeMounts(own)
 		return spare{}, notReady(ctx, turn)
 	}
-	return spare{box, v, max(box.Used().Memory, leastHeld)}, nil
+	return spare{box, v, own, max(box.Used().Memory, leastHeld)}, nil
 }
 
 // drop ends a spare, off the tender's own goroutine: a process that will not die
@@ -264,6 +295,7 @@ func (p *Pool) makeSpare(ctx context.Context, v *version) (spare, error) {
 func (t *tender) drop(s spare) {
 	t.drops.Go(func() {
 		s.box.Close()
+		closeMounts(s.own)
 		t.pool.cfg.Courses.release(s.lease)
 	})
 }
@@ -273,7 +305,8 @@ func (t *tender) drop(s spare) {
 // frame, the one that says ready, is still to come.
 func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
 	if spareFits(limits, p.cfg.Default) {
-		if box := p.tender.claim(v); box != nil {
+		if sp := p.tender.claim(v, nil); sp != nil {
+			box := sp.box
 			if err := box.Mount(ctx, own); err == nil && box.Alive() {
 				box.Restart(limits)
 				p.claimed.Add(1)

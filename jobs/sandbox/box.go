@@ -20,6 +20,7 @@ type Spec struct {
 	Limits jobs.Limits // every field set: see jobs.Limits
 	Mounts []Mount
 	Hello  json.RawMessage // handed to the zygote's program in the child, before it is ready
+	Idle   bool            // a spare: runs only where nothing else does, until Restart
 
 	// For Exec only.
 	Scratch *Scratch // shown at /work, writable; nil for none
@@ -41,6 +42,7 @@ type Box struct {
 	stderr  int
 	started time.Time
 	reaped  bool
+	idle    bool // SCHED_IDLE until Restart
 	status  unix.WaitStatus
 	usage   unix.Rusage
 	in      []byte                          // read and not yet taken as a frame
@@ -112,6 +114,7 @@ type spawnMessage struct {
 	Attach  int             `json:"attach"`
 	Into    bool            `json:"into"`
 	Targets []string        `json:"targets"`
+	Idle    bool            `json:"idle,omitempty"`
 	Hello   json.RawMessage `json:"hello,omitempty"`
 }
 
@@ -132,7 +135,9 @@ func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 	defer closeAll(mounts)
 	m := spawnMessage{
 		UID: b.slot.uid, Files: spec.Limits.Files, Rlimits: z.host.rlimits(spec.Limits, true), Targets: targets, Hello: spec.Hello,
+		Idle: spec.Idle && z.host.raises,
 	}
+	b.idle = m.Idle
 	files := []*os.File{ends.conn, ends.stdout, ends.stderr, b.slot.net}
 	if cg := b.slot.cg; cg != nil {
 		m.Attach, files = len(cg.attach), append(files, cg.attach...)
@@ -294,6 +299,7 @@ func (h *Host) quarantine(n int) {
 // Restart begins the life that counts of a sandbox that waited as a spare: its
 // clock, and the limits that are not fixed by its making.
 func (b *Box) Restart(limits jobs.Limits) {
+	b.raise()
 	b.warmed += b.Used().CPU
 	b.started = time.Now()
 	b.limits.Wall, b.limits.CPU, b.limits.Output, b.limits.Result = limits.Wall, limits.CPU, limits.Output, limits.Result

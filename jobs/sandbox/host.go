@@ -33,6 +33,7 @@ type Host struct {
 	cfg     Config
 	tier    Tier
 	walls   walls
+	raises  bool // see priority.go
 	fixed   []rlimit
 	cg      *cgroups // nil in tier reduced
 	dir     string
@@ -87,6 +88,7 @@ func Open(cfg Config) (*Host, error) {
 			return nil, fmt.Errorf("prepare sandboxes (tier %s): %w", tier, err)
 		}
 	}
+	h.raises = mayRaise(tier)
 	if cfg.weaken != nil {
 		cfg.weaken(h)
 	}

@@ -101,6 +101,7 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 		unix.Close(ours)
 		return nil, fmt.Errorf("start runtime %s: %w%s", c.Argv[0], err, z.log.quote())
 	}
+	z.collapse()
 	go z.serve()
 	return z, nil
 }

@@ -64,6 +64,8 @@ def _write_frame(fd, payload):
 def _fresh_randomness():
     """Nothing random may be shared by two children of one interpreter."""
     random.seed()
+    if "sympy" in sys.modules:
+        sys.modules["sympy.core.random"].rng.seed(os.urandom(32))
     if "numpy" in sys.modules:
         # In full entropy; numpy's global generator is otherwise equal in all forks.
         sys.modules["numpy"].random.seed(list(struct.unpack("<8I", os.urandom(32))))
@@ -89,9 +91,11 @@ def _serve(spec):
     s = blank = None
     if hello.get("warm"):
         session.warm()
-        exercise.exercise(13)
     for name in _ours:
         del sys.modules[name]
+    if "session" in hello:  # its question is known, and mounted
+        s = session.Session(hello["session"])
+        s.foresee()
     _write_frame(conn, b'{"ready":true}')
     while True:
         raw = _read_frame(conn)

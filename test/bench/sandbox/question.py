@@ -8,6 +8,6 @@ def generate(data):
     a = random.randint(2, 9)
     x = sympy.symbols("x")
     cubic = sympy.expand((x + a) ** 3)
-    data["params"]["cubic"] = str(cubic)
-    data["correct_answers"]["slope"] = str(sympy.diff(cubic, x))
+    data["params"]["a"] = a
     data["params"]["det"] = float(numpy.linalg.det(numpy.array([[1.0, a], [3.0, 4.0]])))
+    data["correct_answers"]["slope"] = str(sympy.diff(cubic, x))

@@ -48,6 +48,13 @@ def compile_course(
     return codes
 
 
+def compile_file(path: str) -> None:
+    """Compile one file for the sessions of this process; what does not compile is left to them."""
+    code = _compile(path, path)
+    if code is not None:
+        _compiled[path] = code
+
+
 def pack_code(codes: Dict[str, CodeType]) -> bytes:
     """Return codes as bytes for `unpack_code` of the same interpreter."""
     return MAGIC_NUMBER + marshal.dumps(codes)

@@ -133,6 +133,10 @@ class Modules:
             self._course.roots.refuse_store_failure(exc)
             raise QuestionError(f"{self._course.roots.show(directory)}: {exc.strerror}") from None
 
+    def compile(self, path: str) -> None:
+        """Compile the file at path ahead of its load, where that can be done."""
+        bytecode.compile_file(path)
+
     def load(self, path: str, run: Callable[..., Any]) -> Optional[dict]:
         """Return the globals of the file at path, executing it at first; None if it is not there."""
         namespace = self._loaded.get(path)

@@ -38,6 +38,7 @@ class Session:
         # A course never changes: what an earlier session of this process read of it holds.
         self.course = before.course if before else Course(config["course"], config.get("prairielearn"))
         self.question: Optional[str] = config.get("question")
+        self._foreseen: Optional[str] = config.get("foresee")
         self.max_result: int = config.get("max_result") or 16 << 20
         self.modules = Modules(self.course)
         self.reported_foreign = False
@@ -54,6 +55,11 @@ class Session:
             self._bad_seed = f'data["variant_seed"] must be an integer from 0 to 2^32-1, not {seed!r:.80}'
             return
         self.modules.seed(seed)
+
+    def foresee(self) -> None:
+        """Compile the server.py of the question that is likely, before there is a seed; execute nothing."""
+        if self._foreseen:
+            self.modules.compile(f"{self.course.root}/questions/{self._foreseen}/server.py")
 
     def refuse_bad_seed(self) -> None:
         """Raise when the session's data carried a seed that cannot seed."""

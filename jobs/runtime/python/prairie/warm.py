@@ -10,9 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import random
-import shutil
 import sys
-import tempfile
 from typing import Any
 
 from . import markdown
@@ -27,17 +25,8 @@ _LIBRARIES = (
     "numpy", "numpy.random", "numpy.linalg",
 )  # fmt: skip
 
-_COURSE = {
-    "questions/q/info.json": "{}",
-    "questions/q/question.html": "<p>{{params.a}}</p>{{#params.l}}<x-a b='c'>{{.}}</x-a> &lt;{{/params.l}}",
-    "questions/q/server.py": "import random\nimport helper\ndef generate(data):\n"
-    "    data['params'] = {'a': random.randint(1, 9) / 2, 'l': [1, 2.0]}\n"
-    "def grade(data):\n    raise ValueError('x')\n",
-    "elements/x-a/info.json": "{}",
-    "elements/x-a/x-a.py": "import lxml.html\ndef render(element_html, data):\n"
-    "    return '<b>' + lxml.html.fragment_fromstring(element_html).text + '</b>'\n",
-    "serverFilesCourse/helper.py": "X = 1\n",
-}
+# A course of our own, beside this package.
+_COURSE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "course")
 
 
 def preload() -> None:
@@ -58,10 +47,6 @@ def warm(thorough: bool = False) -> None:
     only what most calls need is done, unless thorough, which fills caches before
     the fork.
     """
-    try:
-        course = os.path.realpath(tempfile.mkdtemp(prefix="warm-"))
-    except OSError:  # nowhere to write: calls are slower, not wrong
-        return
     numpy, sympy = sys.modules.get("numpy"), sys.modules.get("sympy")
     stream = random.getstate()
     numpy_stream = numpy.random.get_state() if numpy else None
@@ -70,18 +55,16 @@ def warm(thorough: bool = False) -> None:
     hidden = {name: sys.modules[name] for name in shim_names() if name in sys.modules}
     cwd = os.getcwd()
     try:
-        _calls(course, thorough)
-        if numpy:
-            _numpy(numpy, thorough)
-        if sympy:
-            _sympy(sympy, thorough)
+        _calls(thorough)
+        if sympy and thorough:
+            _small_integers(sympy)
+            _sympy_lazy(sympy)
     finally:
         for place, content in zip(places, saved):
             place[:] = content
         sys.path = places[0]
         os.chdir(cwd)
-        shutil.rmtree(course, ignore_errors=True)
-        for path in [path for path in sys.path_importer_cache if path.startswith(course)]:
+        for path in [path for path in sys.path_importer_cache if path.startswith(_COURSE)]:
             del sys.path_importer_cache[path]
         sys.modules.pop("helper", None)
         sys.modules.update(hidden)
@@ -90,41 +73,27 @@ def warm(thorough: bool = False) -> None:
             numpy.random.set_state(numpy_stream)
 
 
-def _calls(course: str, thorough: bool) -> None:
+def _calls(thorough: bool) -> None:
     from . import session
 
-    for name, content in _COURSE.items():
-        path = os.path.join(course, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(content)
-    one = session.Session({"course": course, "question": "q"})
+    one = session.Session({"course": _COURSE, "question": "q"})
     data = session.decode(b'{"params":{},"correct_answers":{},"variant_seed":1,"options":{"1":2.5}}')
     one.seed(data)
     calls = [("question", "generate"), ("phase", "render")]
     for kind, method in calls + ([("question", "grade"), ("element", "render")] if thorough else []):
-        answer = one.call({"type": kind, "method": method, "html": "<x-a>b</x-a>"}, data)
+        answer = one.call({"type": kind, "name": "q" if kind != "element" else "x-a", "method": method, "html": "<x-a>b</x-a>"}, data)
         session.encode(answer)
         data = answer.get("data", data)
 
 
-def _numpy(numpy: Any, thorough: bool) -> None:
-    matrix = numpy.random.randint(1, 9, size=(3, 3)) + numpy.eye(3) * 9
-    (matrix @ matrix).round(2).tolist()
-    if thorough:
-        numpy.linalg.solve(matrix, numpy.arange(3.0))
-        str(matrix)
-
-
-def _sympy(sympy: Any, thorough: bool) -> None:
-    """Fill sympy's caches of small integers and common symbols, and touch their pages."""
-    x = sympy.symbols("x")
-    for a in range(2, 22 if thorough else 3):
-        cubic = sympy.expand((x + a) * (x - 3) ** 2 + a + 1)
-        str(cubic)
-        str(sympy.diff(cubic, x))
-    if thorough:
-        _sympy_lazy(sympy)
+def _small_integers(sympy: Any) -> None:
+    """Have sympy remember the algebra of small integers, of which most questions are made."""
+    for x in sympy.symbols("x t"):
+        for a in range(-12, 13):
+            for power in (2, 3):
+                p = sympy.expand((x + a) ** power)
+                str(p), str(sympy.diff(p, x))
+            str(sympy.diff(a * x**2 + x, x))
 
 
 def _sympy_lazy(sympy: Any) -> None:
