@@ -1,7 +1,8 @@
 # Which chunkfs serves the mounts: one allocation a client, which puts the
 # program of var.bin in the holder's place, has the holder start it, and then
 # watches the mount. An update of this job is an upgrade of chunkfs, client by
-# client; readers wait some milliseconds in the kernel and see nothing of it.
+# client, a canary first (from Nomad 1.11 on); readers wait some milliseconds in
+# the kernel and see nothing of it.
 
 variable "datacenters" {
   type    = list(string)
@@ -37,7 +38,10 @@ job "prairie-chunkfs" {
   node_pool   = var.node_pool
   priority    = 85
 
+  # A quarter of the clients first; the others follow when the mounts there answer.
   update {
+    canary           = 25
+    auto_promote     = true
     max_parallel     = 1
     min_healthy_time = "5s"
     healthy_deadline = "2m"

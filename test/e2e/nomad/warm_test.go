@@ -1,7 +1,10 @@
 package nomad
 
 import (
+	"fmt"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +17,12 @@ import (
 // and worker, with `nomad job dispatch` of /bin/true to its exit. It says what it
 // measured and judges nothing: the machine may be busy.
 func warmAgainstDispatch(t *testing.T, d *Deployment, gateway string, calls, dispatches int) {
+	for i := range 30 { // spares are made, connections opened
+		_, err := d.ask(gateway, 500+i)
+		require.NoError(t, err)
+	}
+	gate := processOf(t, d.running(t, "prairie-scheduler")[0].ID)
+	whole, own := busyTime(t), timeOf(t, gate)
 	warm := make([]time.Duration, calls)
 	for i := range warm {
 		begin := time.Now()
@@ -21,6 +30,8 @@ func warmAgainstDispatch(t *testing.T, d *Deployment, gateway string, calls, dis
 		require.NoError(t, err)
 		warm[i] = time.Since(begin)
 	}
+	whole, own = busyTime(t)-whole, timeOf(t, gate)-own
+	t.Logf("CPU of a warm call and its sandbox's successor: %v of the machine, of these %v the gateway's", whole/time.Duration(calls), own/time.Duration(calls))
 	slices.Sort(warm)
 	middle := warm[calls/2]
 	t.Logf("warm call: p50 %v, p90 %v", middle, warm[calls*9/10])
@@ -82,4 +93,45 @@ func truth(t *testing.T, d *Deployment, driver string) func() (ended, known time
 			q.WaitIndex = meta.LastIndex
 		}
 	}
+}
+
+// tick is the unit of times in /proc.
+const tick = 10 * time.Millisecond
+
+// busyTime is how long all cores together were not idle.
+func busyTime(t *testing.T) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile("/proc/stat")
+	require.NoError(t, err)
+	line, _, _ := strings.Cut(string(b), "\n")
+	var sum time.Duration
+	for i, f := range strings.Fields(line)[1:] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		require.NoError(t, err)
+		if i < 3 || i == 5 || i == 6 { // user, nice, system, irq, softirq
+			sum += time.Duration(n) * tick
+		}
+	}
+	return sum
+}
+
+// timeOf is the CPU time of one process.
+func timeOf(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	require.NoError(t, err)
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	user, err := strconv.ParseInt(f[11], 10, 64)
+	require.NoError(t, err)
+	system, err := strconv.ParseInt(f[12], 10, 64)
+	require.NoError(t, err)
+	return time.Duration(user+system) * tick
+}
+
+// processOf is the process of an allocation's task that has a token.
+func processOf(t *testing.T, alloc string) int {
+	t.Helper()
+	pid, _ := tokenOf(t, alloc)
+	return pid
 }
