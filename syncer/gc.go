@@ -55,6 +55,7 @@ type collector struct {
 	now    time.Time
 	marked map[blob.Digest]struct{}
 	read   map[blob.Digest]bool // manifests and indexes
+	pinned map[string]bool      // "course/version" of environments that versions of courses name
 }
 
 func (g *collector) run(ctx context.Context) error {
@@ -62,6 +63,11 @@ func (g *collector) run(ctx context.Context) error {
 	courses, err := heads.Courses(ctx)
 	if err != nil {
 		return err
+	}
+	for _, c := range courses {
+		if err := g.pins(ctx, c); err != nil {
+			return fmt.Errorf("environments of %s: %w", c, err)
+		}
 	}
 	for _, c := range courses {
 		if err := g.thin(ctx, c); err != nil {
@@ -130,7 +136,7 @@ func (g *collector) thin(ctx context.Context, course string) error {
 	})
 	for n, r := range all {
 		// A push writes its record before it moves the head: the young are spared.
-		if n < g.Last || g.now.Sub(r.Time) < max(g.Within, g.Grace) || r.Kept || r.Version.Version == h.Version {
+		if n < g.Last || g.now.Sub(r.Time) < max(g.Within, g.Grace) || r.Kept || r.Version.Version == h.Version || g.pinned[course+"/"+r.Version.Version] {
 			g.VersionsKept++
 			continue
 		}

@@ -150,8 +150,10 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full
 // the manifest is stored it is also proven; until then nothing refers to it.
 func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec head.Version) (head.Version, error) {
 	proof := make(chan error, 1)
+	var m *manifest.Manifest
 	go func() {
-		_, err := manifest.Decode(b)
+		var err error
+		m, err = manifest.Decode(b)
 		proof <- err
 	}()
 	err := s.cfg.Blobs.Put(ctx, digest, b)
@@ -160,6 +162,9 @@ func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec h
 	}
 	if err != nil {
 		return rec, fmt.Errorf("store the manifest: %w", err)
+	}
+	if rec.Environments, err = s.pins(ctx, m); err != nil {
+		return rec, err
 	}
 	if err := s.cfg.Blobs.Sync(ctx); err != nil {
 		return rec, fmt.Errorf("make the blobs durable: %w", err)

@@ -47,6 +47,10 @@ type Version struct {
 	Files    int         `json:"files"`
 	Bytes    int64       `json:"bytes"`         // of regular files, uncompressed
 	Git      *Git        `json:"git,omitempty"` // nil for a tree without git
+
+	// Environments are those that the version's files name without a digest, each
+	// with the digest that it had when the version was pushed.
+	Environments map[string]string `json:"environments,omitempty"`
 }
 
 // Git are the facts about a version's commit.

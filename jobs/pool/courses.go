@@ -54,6 +54,9 @@ type version struct {
 	lambda       *lambda         // the course's own server, or nil
 	used         uint64          // tick of the last use
 	users        int             // calls and spares that hold it
+
+	mu   sync.Mutex // guards envs
+	envs map[string]*environment
 }
 
 func (v *version) key() string { return v.course + "/" + v.name }

@@ -52,7 +52,7 @@ func (s *Session) open(ctx context.Context, inv *jobs.Invocation) (err error) {
 	}
 	if l, err := s.version.lambdaOf(inv, jobs.Call{Type: jobs.Question}); err != nil {
 		return err
-	} else if l != nil {
+	} else if l != nil && !l.python() {
 		return &jobs.Error{Code: "bad_request", Message: "this course has an HTTP server of its own, which knows no executor lines"}
 	}
 	if s.own, err = s.version.own(inv); err != nil {

@@ -17,15 +17,37 @@ import (
 	"github.com/prairielambda/prairielambda/jobs"
 )
 
-// lambda is a lambda.json: a course's, question's or element's own HTTP server.
+// lambda is a lambda.json: a course's, question's or element's own HTTP server,
+// the environment that it runs in, or, without a command, the environment that
+// the Python code runs in.
 type lambda struct {
 	Runtime     string            `json:"runtime"`
 	Command     []string          `json:"command"`
-	Environment map[string]string `json:"environment"`
+	Environment lambdaEnvironment `json:"environment"`
+	Variables   map[string]string `json:"variables"`
 	Limits      lambdaLimits      `json:"limits"`
 
 	dir   string // where it lies, relative to the course; "." for the course itself
 	fault string // what is wrong with it, for whoever calls it
+}
+
+// lambdaEnvironment is the name of an environment, or, as in older files, variables.
+type lambdaEnvironment struct {
+	root      string // NAME or NAME@DIGEST; "" is the host's own
+	variables map[string]string
+}
+
+// UnmarshalJSON reads a string or an object.
+func (e *lambdaEnvironment) UnmarshalJSON(b []byte) error {
+	if b[0] == '"' {
+		return json.Unmarshal(b, &e.root)
+	}
+	return json.Unmarshal(b, &e.variables)
+}
+
+// python says that l only chooses where Python code runs.
+func (l *lambda) python() bool {
+	return l.fault == "" && len(l.Command) == 0
 }
 
 // lambdaLimits are in the units that people write: seconds and MiB.
@@ -70,7 +92,12 @@ func parseLambda(b []byte) *lambda {
 		l.fault = "lambda.json: " + err.Error()
 		return l
 	}
+	if l.Variables == nil {
+		l.Variables = l.Environment.variables
+	}
+	named := l.Environment.root != "" && (l.Runtime == "" || strings.HasPrefix(l.Runtime, "python"))
 	switch {
+	case len(l.Command) == 0 && named:
 	case len(l.Command) == 0 || l.Command[0] == "":
 		l.fault = `lambda.json: "command" must name the program that serves HTTP, as in ["node", "server.js"]`
 	case l.Limits.Seconds < 0 || l.Limits.MemoryMiB < 0 || l.Limits.Processes < 0:
@@ -81,7 +108,7 @@ func parseLambda(b []byte) *lambda {
 			l.fault = "lambda.json: a NUL character in command or environment"
 		}
 	}
-	for name := range l.Environment {
+	for name := range l.Variables {
 		if name == "" || strings.ContainsRune(name, '=') || name == socketVariable {
 			l.fault = fmt.Sprintf("lambda.json: %q cannot be set in environment", name)
 		}
@@ -91,8 +118,8 @@ func parseLambda(b []byte) *lambda {
 
 // environ is the lambda's own environment in a stable order.
 func (l *lambda) environ() []string {
-	env := make([]string, 0, len(l.Environment))
-	for k, v := range l.Environment {
+	env := make([]string, 0, len(l.Variables))
+	for k, v := range l.Variables {
 		env = append(env, k+"="+v)
 	}
 	sort.Strings(env)

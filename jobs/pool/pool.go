@@ -57,6 +57,7 @@ type Pool struct {
 	cfg     Config
 	running chan struct{}
 	python  *keeper
+	envs    *runtimes // the interpreters of environments
 	tender  *tender
 
 	ending sync.WaitGroup // sandboxes that were killed and are being reaped
@@ -84,6 +85,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.python, err = newKeeper(ctx, cfg.Host, cfg.Python, cfg.Log); err != nil {
 		return nil, err
 	}
+	p.envs = &runtimes{pool: p, open: map[string]*envRuntime{}}
 	p.tender = newTender(p, max(cfg.Spares, 0))
 	return p, nil
 }
@@ -91,6 +93,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 // Close ends the spares and the zygote. The caller has seen its last Do return.
 func (p *Pool) Close() {
 	p.tender.close()
+	p.envs.close()
 	p.python.close()
 	p.ending.Wait()
 }

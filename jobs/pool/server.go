@@ -46,9 +46,13 @@ func (p *Pool) startServer(ctx context.Context, v *version, l *lambda, own []san
 	if l.fault != "" {
 		return fault("%s", l.fault)
 	}
-	cmd, err := p.cfg.Program(l.Runtime)
+	cmd, err := p.program(v, l)
+	var e *jobs.Error
+	if errors.As(err, &e) {
+		return fault("lambda.json: %v", e.Message)
+	}
 	if err != nil {
-		return fault("lambda.json: %v", err)
+		return nil, sandbox.Turn{}, err
 	}
 	mounts := append(append([]sandbox.Mount{}, v.shared...), own...)
 	if l.dir == "." { // the course's one program answers for all its questions

@@ -75,13 +75,18 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 	}
 	own := hot.own
 	defer closeMounts(own)
-	if g.lambda != nil {
+	if g.lambda != nil && !g.lambda.python() {
 		return p.serverSession(ctx, v, inv, g, own, limits, res)
 	}
 	box, fresh := hot.box, false
 	if box == nil {
 		var err error
-		if box, fresh, err = p.claim(ctx, v, own, limits); err != nil {
+		box, fresh, err = p.claimFor(ctx, v, g.lambda, own, limits)
+		if t, is := fault(err); is {
+			res.Calls = append(res.Calls, failed(t))
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -268,6 +268,10 @@ func (t *tender) make(ctx context.Context, key string, s *shelf) {
 }
 
 func (p *Pool) makeSpare(ctx context.Context, v *version, see *sight) (_ spare, err error) {
+	in, err := p.in(v, nil)
+	if err != nil {
+		return spare{}, err
+	}
 	hello, err := see.hello()
 	if err != nil {
 		return spare{}, err
@@ -277,7 +281,7 @@ func (p *Pool) makeSpare(ctx context.Context, v *version, see *sight) (_ spare, 
 		return spare{}, err
 	}
 	mounts := append(append([]sandbox.Mount{}, v.shared...), own...)
-	box, err := p.python.spawn(ctx, sandbox.Spec{Limits: p.cfg.Default, Mounts: mounts, Hello: hello, Idle: true})
+	box, err := p.spawn(ctx, in, sandbox.Spec{Limits: p.cfg.Default, Mounts: mounts, Hello: hello, Idle: true})
 	if err != nil {
 		closeMounts(own)
 		return spare{}, err
@@ -304,7 +308,21 @@ func (t *tender) drop(s spare) {
 // session's own directories late, or a new one. fresh means that its first
 // frame, the one that says ready, is still to come.
 func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
-	if spareFits(limits, p.cfg.Default) {
+	return p.claimFor(ctx, v, nil, own, limits)
+}
+
+// claimFor is claim for what a lambda.json of its own says. Spares run in the
+// environment of their whole course.
+func (p *Pool) claimFor(ctx context.Context, v *version, l *lambda, own []sandbox.Mount, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
+	in, err := p.in(v, l)
+	if err != nil {
+		return nil, false, err
+	}
+	usual, err := p.in(v, nil)
+	if err != nil && l == nil {
+		return nil, false, err
+	}
+	if in == usual && spareFits(limits, p.cfg.Default) {
 		if sp := p.tender.claim(v, nil); sp != nil {
 			box := sp.box
 			if err := box.Mount(ctx, own); err == nil && box.Alive() {
@@ -316,7 +334,7 @@ func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limit
 		}
 	}
 	p.forked.Add(1)
-	box, err = p.python.spawn(ctx, sandbox.Spec{Limits: limits, Mounts: append(append([]sandbox.Mount{}, v.shared...), own...)})
+	box, err = p.spawn(ctx, in, sandbox.Spec{Limits: limits, Mounts: append(append([]sandbox.Mount{}, v.shared...), own...)})
 	return box, true, err
 }
 

@@ -19,6 +19,7 @@ type Root struct {
 	Links map[string]string `json:"links"` // symbolic links: path -> target
 	Files map[string][]byte `json:"files"` // small files; their directories are made
 	Dirs  []string          `json:"dirs"`  // empty directories to mount on
+	Tree  string            `json:"tree"`  // an environment, shown beside the rest; see EnvRoot
 }
 
 // HostRoot shows the programs and libraries that this machine has installed,
@@ -87,6 +88,11 @@ func (r Root) build(dir string, keepProc bool) error {
 	}
 	for _, p := range append(r.Binds, devices...) {
 		if err := bindReadOnly(p, dir+p); err != nil {
+			return err
+		}
+	}
+	if r.Tree != "" {
+		if err := showTree(r.Tree, dir); err != nil {
 			return err
 		}
 	}
