@@ -63,7 +63,7 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 	limits := p.limits(inv.Limits)
 	see, one := p.sight(inv, limits)
 	var hot *spare
-	if g.lambda == nil && one {
+	if one && (g.lambda == nil || g.lambda == v.lambda && g.lambda.python()) {
 		hot = p.claimHot(v, see, limits)
 	}
 	if hot == nil {
