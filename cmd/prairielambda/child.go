@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/rs/zerolog"
+
+	"github.com/prairielambda/prairielambda/jobs"
 )
 
 // A child is this same program in a second role. It reads its configuration from
@@ -34,6 +36,7 @@ type childConfig struct {
 	Tier      string        `json:"tier,omitempty"`
 	Python    string        `json:"python,omitempty"`
 	Cgroup    string        `json:"cgroup,omitempty"`
+	Programs  bool          `json:"programs,omitempty"` // runtimes of programs, too
 	Level     zerolog.Level `json:"level"`
 }
 
@@ -42,7 +45,9 @@ type childReady struct {
 	Address string `json:"address,omitempty"`
 	Tier    string `json:"tier,omitempty"`
 	Layers  []wall `json:"layers,omitempty"`
-	Error   string `json:"error,omitempty"`
+	// Runtimes are those of programs.
+	Runtimes []jobs.Runtime `json:"runtimes,omitempty"`
+	Error    string         `json:"error,omitempty"`
 }
 
 type wall struct {

@@ -35,25 +35,42 @@ const longest = time.Minute
 
 // Invoke implements question.Runner.
 func (c *client) Invoke(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, error) {
-	body, err := json.Marshal(inv)
+	var res jobs.Result
+	if err := c.post(ctx, "/v1/invoke", inv.Course, inv.Version, inv, &res); err != nil {
+		return nil, err
+	}
+	if len(res.Calls) != len(inv.Calls) {
+		return nil, fmt.Errorf("ask the worker: %d answers to %d calls", len(res.Calls), len(inv.Calls))
+	}
+	return &res, nil
+}
+
+// run runs a program, which belongs to no course.
+func (c *client) run(ctx context.Context, p *jobs.Program) (*jobs.ProgramResult, error) {
+	var res jobs.ProgramResult
+	return &res, c.post(ctx, "/v1/run", "", "", p, &res)
+}
+
+func (c *client) post(ctx context.Context, path, course, version string, ask, answer any) error {
+	body, err := json.Marshal(ask)
 	if err != nil {
-		return nil, fmt.Errorf("encode the call: %w", err)
+		return fmt.Errorf("encode the call: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/v1/invoke", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+path, bytes.NewReader(body))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	auth, err := c.sign(inv.Course, inv.Version, time.Now().Add(longest))
+	auth, err := c.sign(course, version, time.Now().Add(longest))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Header.Set("Authorization", auth)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask the worker: %w", err)
+		return fmt.Errorf("ask the worker: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -61,16 +78,12 @@ func (c *client) Invoke(ctx context.Context, inv *jobs.Invocation) (*jobs.Result
 			Error *jobs.Error `json:"error"`
 		}
 		if json.NewDecoder(resp.Body).Decode(&fail) == nil && fail.Error != nil {
-			return nil, fail.Error
+			return fail.Error
 		}
-		return nil, errors.New("ask the worker: it answered " + resp.Status)
+		return errors.New("ask the worker: it answered " + resp.Status)
 	}
-	var res jobs.Result
-	if err := json.NewDecoder(resp.Body).Decode(&res); err != nil {
-		return nil, fmt.Errorf("ask the worker: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil {
+		return fmt.Errorf("ask the worker: %w", err)
 	}
-	if len(res.Calls) != len(inv.Calls) {
-		return nil, fmt.Errorf("ask the worker: %d answers to %d calls", len(res.Calls), len(inv.Calls))
-	}
-	return &res, nil
+	return nil
 }

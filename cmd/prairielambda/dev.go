@@ -20,7 +20,7 @@ import (
 )
 
 func devCommand() *cli.Command {
-	var sf stackFlags
+	sf := stackFlags{programs: true}
 	var listen string
 	return &cli.Command{
 		Name: "dev", Usage: "COURSE_DIR", Short: "serve a course on this machine and follow its files",
@@ -29,14 +29,11 @@ COURSE_DIR is shown at once. Variants and submissions are kept in the user's cac
 Ctrl-C ends it and leaves nothing behind.`,
 		Flags: func(fs *flag.FlagSet) {
 			sf.define(fs)
-			fs.StringVar(&listen, "listen", "127.0.0.1:3000", "loopback address to serve on")
+			fs.StringVar(&listen, "listen", "127.0.0.1:3000", "address to serve on; where others can reach it, only the printed addresses let a browser in")
 		},
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
 			if len(args) != 1 {
 				return cli.Usagef("want one COURSE_DIR")
-			}
-			if !loopback(listen) {
-				return cli.Usagef("--listen %s is not a loopback address: whoever reached it could read the course; use ssh -L to look from elsewhere", listen)
 			}
 			ln, err := new(net.ListenConfig).Listen(ctx, "tcp", listen)
 			if err != nil {
@@ -53,8 +50,14 @@ Ctrl-C ends it and leaves nothing behind.`,
 // serveDev serves page and gateway until ctx ends: the page answers what is no
 // route of the gateway.
 func serveDev(ctx context.Context, env *cli.Env, s *stack, version string, ln net.Listener) (err error) {
+	open := loopback(ln.Addr().String())
+	var hosts []string
+	if !open {
+		hosts = []string{"*"}
+	}
 	page, err := preview.New(ctx, preview.Config{
 		Course: s.course, Runner: s.client, Files: s.files, Dir: s.base, Tier: s.worker.ready.Tier, Log: env.Log,
+		Hosts: hosts, Run: s.client.run, Runtimes: s.worker.ready.Runtimes,
 	})
 	if err != nil {
 		return err
@@ -65,7 +68,13 @@ func serveDev(ctx context.Context, env *cli.Env, s *stack, version string, ln ne
 	if err != nil {
 		return errors.Join(err, page.Close())
 	}
-	srv := &http.Server{Handler: front(gateway, page), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
+	address := "http://" + reachable(ln.Addr())
+	handler := front(gateway, page)
+	if !open {
+		d := newDoor(handler, address, env.Stderr)
+		handler, address = d, d.address()
+	}
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute}
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return gateway.Run(gctx) })
 	group.Go(func() error { return s.ended(gctx) })
@@ -89,7 +98,7 @@ func serveDev(ctx context.Context, env *cli.Env, s *stack, version string, ln ne
 		}
 		return err
 	})
-	greet(env, s, ln.Addr().String())
+	greet(env, s, address)
 	return group.Wait()
 }
 
@@ -125,13 +134,13 @@ func (s *stack) follow(ctx context.Context, env *cli.Env, page *preview.Server) 
 }
 
 // greet prints where to look, and a call that works.
-func greet(env *cli.Env, s *stack, addr string) {
+func greet(env *cli.Env, s *stack, address string) {
 	if s.tree {
 		fmt.Fprintf(env.Stderr, "No FUSE here (%s): serving copies of the course instead.\n", s.why)
 	}
-	fmt.Fprintf(env.Stdout, "http://%s  %s, sandbox tier %s\n", addr, s.source, s.worker.ready.Tier)
-	if qid := s.example(); qid != "" {
-		fmt.Fprintf(env.Stdout, "curl -s http://%s/courses/%s/current/process/%s -d '{\"method\":\"generate\",\"data\":{\"variant_seed\":1}}'\n", addr, s.course, qid)
+	fmt.Fprintf(env.Stdout, "%s  %s, sandbox tier %s\n", address, s.source, s.worker.ready.Tier)
+	if qid := s.example(); qid != "" && !strings.Contains(address, "token=") {
+		fmt.Fprintf(env.Stdout, "curl -s %s/courses/%s/current/process/%s -d '{\"method\":\"generate\",\"data\":{\"variant_seed\":1}}'\n", address, s.course, qid)
 	}
 }
 
@@ -145,6 +154,16 @@ func (s *stack) example() string {
 		return !code
 	})
 	return found
+}
+
+// reachable is an address that a browser on this machine can open: in a
+// container, the one that its port is published at.
+func reachable(addr net.Addr) string {
+	a, err := netip.ParseAddrPort(addr.String())
+	if err != nil || !a.Addr().IsUnspecified() {
+		return addr.String()
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), a.Port()).String()
 }
 
 // loopback reports whether only this machine can reach the address.

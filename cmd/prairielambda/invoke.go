@@ -14,7 +14,10 @@ import (
 )
 
 // stackFlags are the flags of every command that serves a course.
-type stackFlags struct{ tier, python, cgroup string }
+type stackFlags struct {
+	tier, python, cgroup string
+	programs             bool // not a flag: the command offers runtimes of programs, too
+}
 
 func (f *stackFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&f.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
@@ -24,7 +27,10 @@ func (f *stackFlags) define(fs *flag.FlagSet) {
 
 // with opens a stack for as long as fn runs.
 func (f *stackFlags) with(ctx context.Context, env *cli.Env, dir string, fn func(s *stack, version string) error) (err error) {
-	s, version, err := openStack(ctx, stackConfig{dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, log: env.Log, stderr: env.Stderr})
+	intoScope(ctx, f.cgroup)
+	s, version, err := openStack(ctx, stackConfig{
+		dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, programs: f.programs, log: env.Log, stderr: env.Stderr,
+	})
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ type stack struct {
 // stackConfig says how to open a stack.
 type stackConfig struct {
 	dir, tier, python, cgroup string
+	programs                  bool // runtimes of programs, too
 	log                       zerolog.Logger
 	stderr                    io.Writer // of the children
 }
@@ -80,7 +81,7 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 		return s, "", err
 	}
 	s.worker, err = start(ctx, workerRole, childConfig{
-		Point: p.mount(), TicketPub: pub, Tier: cfg.tier, Python: cfg.python, Cgroup: cfg.cgroup, Level: level,
+		Point: p.mount(), TicketPub: pub, Tier: cfg.tier, Python: cfg.python, Cgroup: cfg.cgroup, Programs: cfg.programs, Level: level,
 	}, cfg.stderr)
 	if err != nil {
 		return s, "", fmt.Errorf("worker: %w", err)

@@ -125,7 +125,7 @@ func (s *stack) choose(version string, globs []string) (qids []string, err error
 type share struct{ question, first, last int }
 
 // perSandbox is how many seeds are rehearsed in one sandbox.
-const perSandbox = 10
+const perSandbox = 25
 
 // shares cuts the work up. The first seed of each question stands alone: each of
 // its phases has a sandbox of its own, as for students. Later seeds are rehearsed.

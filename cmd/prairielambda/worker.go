@@ -45,7 +45,15 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 		return err
 	}
 	defer courses.Close()
-	p, err := pool.New(ctx, pool.Config{Host: host, Courses: courses, Python: lang.Python(cfg.Python), Program: lang.Program, Log: log})
+	programs := new(lang.Languages)
+	if cfg.Programs {
+		if programs, err = lang.LoadLanguages(); err != nil {
+			return err
+		}
+	}
+	p, err := pool.New(ctx, pool.Config{
+		Host: host, Courses: courses, Python: lang.Python(cfg.Python), Program: lang.Program, Languages: programs, Log: log,
+	})
 	if err != nil {
 		return err
 	}
@@ -56,7 +64,7 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 	}
 	w := worker.New(worker.Config{
 		Pool: p, Courses: courses, Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
-		Runtimes: []jobs.Runtime{{Name: "python", Version: version, Digest: digest}},
+		Runtimes: runtimes(programs.Describe(), version, digest),
 	})
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -65,7 +73,7 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 	srv := &http.Server{Handler: w, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
-	answer := childReady{Address: ln.Addr().String(), Tier: string(host.Tier())}
+	answer := childReady{Address: ln.Addr().String(), Tier: string(host.Tier()), Runtimes: programs.Describe()}
 	for _, l := range host.Layers() {
 		answer.Layers = append(answer.Layers, wall(l))
 	}
@@ -79,4 +87,17 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 	defer cancel()
 	_ = w.Drain(grace) // whoever asked is gone, too
 	return srv.Close()
+}
+
+// runtimes lists the languages of programs and the Python of courses.
+func runtimes(programs []jobs.Runtime, version, digest string) []jobs.Runtime {
+	all := []jobs.Runtime{{Name: "python", Version: version, Digest: digest}}
+	for _, r := range programs {
+		if r.Name == "python" {
+			all[0].Aliases, all[0].Modes, all[0].Environment = append(r.Aliases, r.Name+"@"+r.Version), r.Modes, r.Environment
+			continue
+		}
+		all = append(all, r)
+	}
+	return all
 }

@@ -68,6 +68,9 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) error {
 	if v.Broken {
 		return refuse(http.StatusConflict, "this variant is broken, so that it takes no answers; fix the question, or try another seed")
 	}
+	if v.Closed {
+		return refuse(http.StatusConflict, "this variant is closed, so that it takes no answers; open it again, or make a new one")
+	}
 	q, err := s.at(v.Version, v.QID)
 	if err != nil {
 		return err

@@ -64,7 +64,7 @@ func static(w http.ResponseWriter, r *http.Request) {
 }
 
 func parseTemplates() (*template.Template, error) {
-	return template.New("").Funcs(template.FuncMap{"asset": asset, "colour": colour, "short": short, "ms": ms, "percent": percent}).
+	return template.New("").Funcs(template.FuncMap{"asset": asset, "colour": colour, "short": short, "ms": ms, "percent": percent, "mib": mib}).
 		ParseFS(templates, "templates/*.html")
 }
 

@@ -97,8 +97,8 @@ func (s *Server) frame(w http.ResponseWriter, r *http.Request) error {
 
 // dynamic serves what the question's file function makes.
 func (s *Server) dynamic(w http.ResponseWriter, r *http.Request) error {
-	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
-	if err != nil {
+	id, ok := s.opened("dynamic", r.PathValue("key"))
+	if !ok {
 		return refuse(http.StatusNotFound, "no such variant")
 	}
 	v, err := s.store.byID(r.Context(), id)
@@ -189,7 +189,7 @@ func (s *Server) urls(v *variant) map[string]any {
 		"variant_id":                         strconv.FormatInt(v.ID, 10),
 		"client_files_course_url":            base + "/clientFilesCourse",
 		"client_files_question_url":          base + "/questions/" + v.QID + "/clientFilesQuestion",
-		"client_files_question_dynamic_url":  "/dynamic/" + strconv.FormatInt(v.ID, 10),
+		"client_files_question_dynamic_url":  "/dynamic/" + s.sealed("dynamic", v.ID),
 		"course_element_files_url":           base + "/elements",
 		"course_element_extension_files_url": base + "/elementExtensions",
 		"submission_files_url":               nil,

@@ -36,7 +36,7 @@ func (s *Server) ownHost(hostport string) bool {
 		host = hostport
 	}
 	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost") || slices.Contains(s.cfg.Hosts, strings.ToLower(host))
+	return err == nil && ip.IsLoopback() || strings.EqualFold(host, "localhost") || slices.Contains(s.cfg.Hosts, strings.ToLower(host)) || slices.Contains(s.cfg.Hosts, "*")
 }
 
 // token proves that a form for this action on this subject came from our page.

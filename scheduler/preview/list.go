@@ -34,6 +34,7 @@ func (s *Server) list(w http.ResponseWriter, _ *http.Request) error {
 	}
 	s.render(w, http.StatusOK, "list", map[string]any{
 		"Title": title, "Catalog": c, "Groups": groups, "Version": version, "Fault": fault, "Tier": s.cfg.Tier, "Course": s.cfg.Course,
+		"Play": s.cfg.Run != nil && len(s.cfg.Runtimes) > 0,
 	})
 	return nil
 }

@@ -26,20 +26,26 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler/question"
 )
 
-// Config configures a Server. All but Hosts and Log are required.
+// Config configures a Server. Course, Runner, Files and Dir are required.
 type Config struct {
 	Course string          // its name in URLs
 	Runner question.Runner // runs phases; safe for concurrent use
 	// Files is the tree of a version. It stays as it is, for as long as anybody asks.
 	Files func(version string) fs.FS
 	// Dir keeps the variants, the submissions and the key of the forms.
-	Dir   string
-	Tier  string // the isolation in force, to show
+	Dir string
+	// Hosts are names of ours besides loopback ones; "*" is any, for a page that
+	// stands behind a door of its own.
 	Hosts []string
-	Log   zerolog.Logger
+	Tier  string // the isolation in force, to show
+	// Run runs the playground's programs, of Runtimes; without either there is no playground.
+	Run      func(ctx context.Context, p *jobs.Program) (*jobs.ProgramResult, error)
+	Runtimes []jobs.Runtime
+	Log      zerolog.Logger
 }
 
 // Server is an http.Handler.
@@ -50,6 +56,7 @@ type Server struct {
 	key   []byte // of the forms' tokens
 	store *store
 	docs  *documents
+	plays *documents
 	hub   hub
 	locks keyed
 
@@ -68,7 +75,7 @@ type Server struct {
 // New opens a course's page. Changed must name a version before it can be shown.
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
-		cfg: cfg, docs: newDocuments(), catalogs: map[string]*Catalog{}, known: map[string]basics{}, infos: map[string]parsed{},
+		cfg: cfg, docs: newDocuments(), plays: newDocuments(), catalogs: map[string]*Catalog{}, known: map[string]basics{}, infos: map[string]parsed{},
 		news: make(chan struct{}, 1),
 	}
 	var err error
@@ -83,15 +90,21 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.mux = http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /{$}":                    s.list,
-		"GET /question/{qid...}":      s.question,
-		"POST /variant/{qid...}":      s.newVariant,
-		"POST /submit/{id}":           s.submit,
-		"POST /seeds/{qid...}":        s.seeds,
-		"GET /frame/{doc}":            s.frame,
-		"GET /dynamic/{id}/{name...}": s.dynamic,
+		"GET /{$}":               s.list,
+		"GET /question/{qid...}": s.question,
+		"POST /variant/{qid...}": s.newVariant,
+		"POST /submit/{id}":      s.submit,
+		"POST /seeds/{qid...}":   s.seeds,
+		"GET /frame/{doc}":       s.frame,
+		"POST /open/{id}":        s.setOpen,
+
+		"GET /dynamic/{key}/{name...}":         s.dynamic,
+		"GET /submission/{key}/file/{name...}": s.upload,
+
 		"GET /files/{version}/{p...}": s.file,
 		"GET /events":                 s.events,
+		"GET /play":                   s.play,
+		"POST /play":                  s.runProgram,
 	} {
 		s.mux.HandleFunc(pattern, s.handler(h))
 	}

@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS variants (
 	body TEXT NOT NULL, UNIQUE (qid, version, seed));
 CREATE TABLE IF NOT EXISTS submissions (
 	id INTEGER PRIMARY KEY, variant INTEGER NOT NULL REFERENCES variants(id) ON DELETE CASCADE, created INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS closed (variant INTEGER PRIMARY KEY REFERENCES variants(id) ON DELETE CASCADE);
 CREATE INDEX IF NOT EXISTS submissions_of ON submissions (variant);
 CREATE INDEX IF NOT EXISTS variants_of ON variants (qid, id);`
 
@@ -54,6 +55,7 @@ type variant struct {
 	QID     string
 	Version string
 	Created time.Time
+	Closed  bool // takes no answers any more
 	*question.Variant
 }
 
@@ -64,13 +66,13 @@ type submission struct {
 	*question.Submission
 }
 
-const selectVariant = `SELECT id, qid, version, created, body FROM variants `
+const selectVariant = `SELECT id, qid, version, created, body, EXISTS (SELECT 1 FROM closed WHERE variant = variants.id) FROM variants `
 
 func (s *store) scan(row *sql.Row) (*variant, error) {
 	v := &variant{Variant: &question.Variant{}}
 	var created int64
 	var body []byte
-	err := row.Scan(&v.ID, &v.QID, &v.Version, &created, &body)
+	err := row.Scan(&v.ID, &v.QID, &v.Version, &created, &body, &v.Closed)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -120,6 +122,35 @@ func (s *store) submit(ctx context.Context, variant int64, sub *question.Submiss
 		return fmt.Errorf("keep a submission: %w", err)
 	}
 	return nil
+}
+
+// setClosed closes a variant or opens it.
+func (s *store) setClosed(ctx context.Context, id int64, closed bool) error {
+	q := `DELETE FROM closed WHERE variant = ?`
+	if closed {
+		q = `INSERT INTO closed (variant) VALUES (?) ON CONFLICT DO NOTHING`
+	}
+	if _, err := s.db.ExecContext(ctx, q, id); err != nil {
+		return fmt.Errorf("close a variant: %w", err)
+	}
+	return nil
+}
+
+// submission returns one, or nil where there is none of that number.
+func (s *store) submission(ctx context.Context, id int64) (*question.Submission, error) {
+	var body []byte
+	err := s.db.QueryRowContext(ctx, `SELECT body FROM submissions WHERE id = ?`, id).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	sub := &question.Submission{}
+	if err == nil {
+		err = json.Unmarshal(body, sub)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read a submission: %w", err)
+	}
+	return sub, nil
 }
 
 // submissions lists a variant's submissions, oldest first.

@@ -35,6 +35,7 @@ type view struct {
 	Phases                                   []change
 	Data                                     []node
 	SubmitToken, VariantToken, SeedsToken    string
+	OpenToken                                string
 }
 
 // attempt is a link to a submission.
@@ -67,6 +68,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 	p := &view{
 		Title: q.Info.Title, Course: s.cfg.Course, QID: qid, Version: v.Version, Fault: fault, Tier: s.cfg.Tier, Info: q.Info, Needs: q.Info.Needs(),
 		Color: s.basics(v.Version).course.Topics[q.Info.Topic].Color, Variant: v, Old: v.Version != newest,
+		OpenToken:    s.token("open", strconv.FormatInt(v.ID, 10)),
 		SubmitToken:  s.token("submit", strconv.FormatInt(v.ID, 10)),
 		VariantToken: s.token("variant", qid), SeedsToken: s.token("seeds", qid),
 	}
@@ -80,6 +82,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 	}
 	steps := append([]question.Step{}, v.Steps...)
 	if p.Shown != nil {
+		q.Options["submission_files_url"] = "/submission/" + s.sealed("submission", p.Shown.ID) + "/file"
 		steps = append(steps, p.Shown.Steps...)
 		p.results()
 	}
@@ -214,7 +217,7 @@ func (s *Server) panels(ctx context.Context, q *question.Question, p *view, vali
 	for _, j := range jobs {
 		g.Go(func() error {
 			html, step, err := q.Render(ctx, p.Variant.Variant, j.panel, question.View{
-				Last: last, Valid: valid, Editable: true, Revealed: j.panel == question.AnswerPanel,
+				Last: last, Valid: valid, Editable: !p.Variant.Closed, Revealed: j.panel == question.AnswerPanel,
 			})
 			if err != nil {
 				return err
@@ -248,6 +251,8 @@ func ms(d time.Duration) string {
 		return fmt.Sprintf("%.2f ms", v)
 	}
 }
+
+func mib(bytes int64) int64 { return (bytes + 1<<19) >> 20 }
 
 func percent(f float64) string {
 	return strconv.FormatFloat(float64(int(f*1000+0.5))/10, 'g', -1, 64) + " %"

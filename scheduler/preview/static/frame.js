@@ -6,11 +6,22 @@
   const tell = (message) => parent.postMessage(message, "*");
   const form = () => document.forms["question-form"];
 
-  const fields = () => {
+  const base64 = async (file) => {
+    const bytes = new Uint8Array(await file.arrayBuffer());
+    let text = "";
+    for (let i = 0; i < bytes.length; i += 32768) text += String.fromCharCode(...bytes.subarray(i, i + 32768));
+    return btoa(text);
+  };
+
+  // Files go where PrairieLearn's elements have them: a list of names and contents.
+  const fields = async () => {
     const all = {};
     if (!form()) return all;
     for (const [name, value] of new FormData(form())) {
-      if (typeof value !== "string") continue;
+      if (typeof value !== "string") {
+        if (value.name) (all._files ||= []).push({ name: value.name, contents: await base64(value) });
+        continue;
+      }
       if (!(name in all)) all[name] = value;
       else all[name] = [].concat(all[name], value);
     }
@@ -28,7 +39,7 @@
 
   addEventListener("message", (event) => {
     if (event.source !== parent || !event.data) return;
-    if (event.data.type === "collect") tell({ type: "fields", fields: fields() });
+    if (event.data.type === "collect") fields().then((all) => tell({ type: "fields", fields: all }));
     if (event.data.type === "fill") fill(event.data.fields);
     if (event.data.type === "measure") grow();
   });

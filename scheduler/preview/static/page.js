@@ -45,6 +45,20 @@ addEventListener("keydown", (event) => {
   else if (event.key === "u" && !typing && $("main.question")) location.href = "/";
 });
 
+// ---- the playground
+
+const program = $("form.program");
+if (program) {
+  const given = $("#source").value;
+  $("#runtime").addEventListener("change", (event) => {
+    if ($("#source").value === given) location.href = "/play?runtime=" + encodeURIComponent(event.target.value);
+  });
+  program.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); program.requestSubmit(); }
+  });
+  program.addEventListener("submit", () => setTimeout(() => { $("#run").disabled = true; }));
+}
+
 // ---- frames
 
 const frameOf = (source) => $$("iframe.panel").find((frame) => frame.contentWindow === source);
@@ -56,7 +70,7 @@ const collect = () => new Promise((resolve) => {
   if (!frame) return resolve({});
   waiting = resolve;
   frame.contentWindow.postMessage({ type: "collect" }, "*");
-  setTimeout(() => resolve({}), 1000);
+  setTimeout(() => resolve({}), 5000);
 });
 
 addEventListener("message", (event) => {
@@ -118,6 +132,7 @@ const recall = () => {
 
 let refreshing = false, again = false;
 const refresh = async () => {
+  if (program) return;
   if (refreshing) { again = true; return; }
   refreshing = true;
   try {
@@ -248,6 +263,7 @@ const runSeeds = async (form, button) => {
 recall();
 listen();
 addEventListener("pageshow", () => {
+  if (program) $("#run").disabled = false;
   const form = $("#answer");
   if (!form) return;
   delete form.dataset.sent;

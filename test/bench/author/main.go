@@ -69,24 +69,27 @@ func run(seeds, rounds int, bin string) error {
 	if err := course.WriteSample(src); err != nil {
 		return err
 	}
-	var ours, peer, whole tally
+	var ours, peer, frozen, whole tally
 	for range rounds {
 		if err := isolated(dir, bin, src, seeds, &ours, &whole); err != nil {
 			return err
 		}
-		if err := plain(dir, src, seeds, &peer); err != nil {
-			return err
+		for how, t := range map[string]*tally{"": &peer, "frozen": &frozen} {
+			if err := plain(dir, src, how, seeds, t); err != nil {
+				return err
+			}
 		}
 	}
 	cores := runtime.NumCPU()
 	base := rate(peer, 1)
-	fmt.Printf("| phases of the sample course's %d questions, %d seeds | calls | cores | calls a second and core | against plain | CPU a call |\n|---|---|---|---|---|---|\n", ours.calls/rounds/seeds/12, seeds*rounds)
+	fmt.Printf("| phases of the sample course's questions, %d seeds | calls | cores | calls a second and core | against plain | CPU a call |\n|---|---|---|---|---|---|\n", seeds)
 	row := func(name string, t tally, cores int) {
 		r := rate(t, cores)
 		fmt.Printf("| %s | %d | %d | %.0f | %.2fx | %.1f ms |\n", name, t.calls, cores, r, r/base, float64(t.cpu.Microseconds())/1000/float64(t.calls))
 	}
 	row("one plain Python process, nothing apart", peer, 1)
-	row("`prairielambda test`, a fresh sandbox each", ours, cores)
+	row("the same after `gc.freeze()`", frozen, 1)
+	row("`prairielambda test`, in sandboxes", ours, cores)
 	row("the same with its start and end", whole, cores)
 	return nil
 }
@@ -141,7 +144,7 @@ func (p *process) Invoke(_ context.Context, inv *jobs.Invocation) (*jobs.Result,
 }
 
 // plain does what test does, one call after another, in one process.
-func plain(dir, src string, seeds int, t *tally) error {
+func plain(dir, src, how string, seeds int, t *tally) error {
 	lib := filepath.Join(dir, "lib")
 	for name, b := range python.Files() {
 		to := filepath.Join(lib, strings.TrimPrefix(name, python.Dir))
@@ -157,7 +160,7 @@ func plain(dir, src string, seeds int, t *tally) error {
 		return err
 	}
 	defer r.Close()
-	cmd := exec.Command("/usr/bin/python3", "-c", string(plainProgram), lib, src)
+	cmd := exec.Command("/usr/bin/python3", "-c", string(plainProgram), lib, src, how)
 	cmd.ExtraFiles = []*os.File{w}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()

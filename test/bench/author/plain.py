@@ -13,8 +13,9 @@ from prairie import session
 
 session.preload()
 session.warm()
-gc.collect()
-gc.freeze()  # as our zygote does
+if sys.argv[3] == "frozen":  # as our zygote is: libraries are no work for the garbage collector
+    gc.collect()
+    gc.freeze()
 before = [(place, list(place)) for place in (sys.meta_path, sys.path_hooks)], list(sys.path)
 one = None
 out = open(3, "wb", buffering=0)

@@ -132,6 +132,10 @@ func (d *dev) start(args ...string) {
 	for i := 0; i < 2 && lines.Scan(); i++ {
 		if i == 0 {
 			d.URL, _, _ = strings.Cut(lines.Text(), " ")
+			if url, key, ok := strings.Cut(d.URL, "/?token="); ok {
+				d.URL, d.Curl = url, key // no call is printed that would need the key
+				break
+			}
 		} else {
 			d.Curl = lines.Text()
 		}
@@ -315,9 +319,6 @@ func TestSharedPortIsRefused(t *testing.T) {
 	out, err := exec.Command(binary, "dev", d.dir, "--listen", "127.0.0.1:"+port).CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "address already in use")
-	out, err = exec.Command(binary, "dev", d.dir, "--listen", "0.0.0.0:0").CombinedOutput()
-	require.Error(t, err)
-	require.Contains(t, string(out), "not a loopback address")
 }
 
 // How long and how often to look for what must come; nothing here is about speed.
