@@ -19,9 +19,10 @@ import (
 // Courses is the mount of chunkfs as the worker sees it, <dir>/<course>/<version>.
 // It keeps the versions in use open: an open version never leaves the node.
 type Courses struct {
-	root *os.File
+	path string
 
-	mu   sync.Mutex // guards open and tick
+	mu   sync.Mutex // guards the fields below
+	root *os.File
 	open map[string]*version
 	tick uint64
 }
@@ -32,7 +33,7 @@ func OpenCourses(dir string) (*Courses, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open courses: %w", err)
 	}
-	return &Courses{root: f, open: map[string]*version{}}, nil
+	return &Courses{path: dir, root: f, open: map[string]*version{}}, nil
 }
 
 // Close lets go of every version.
@@ -54,6 +55,7 @@ type version struct {
 	lambda       *lambda         // the course's own server, or nil
 	used         uint64          // tick of the last use
 	users        int             // calls and spares that hold it
+	stale        bool            // of a mount that is gone
 
 	mu   sync.Mutex // guards envs
 	envs map[string]*environment
@@ -95,7 +97,7 @@ func (c *Courses) Resolve(course, name string) (string, error) {
 		return name, nil
 	}
 	// The link is chunkfs's own, never a course's.
-	target, err := os.Readlink(path.Join(c.root.Name(), course, Current))
+	target, err := os.Readlink(path.Join(c.path, course, Current))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", missing(jobs.CourseMissing, "there is no course %q", course)
@@ -169,13 +171,22 @@ func (c *Courses) evictLocked() (old []*version) {
 func (c *Courses) release(v *version) {
 	c.mu.Lock()
 	v.users--
+	last := v.stale && v.users == 0
 	c.mu.Unlock()
+	if last {
+		v.close()
+	}
 }
 
 func (c *Courses) load(course, name string) (*version, error) {
-	dir, err := sandbox.OpenBeneath(c.root, course+"/"+name)
+	root, err := c.mountpoint()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	dir, err := sandbox.OpenBeneath(root, course+"/"+name)
 	if errors.Is(err, fs.ErrNotExist) {
-		f, err := sandbox.OpenBeneath(c.root, course)
+		f, err := sandbox.OpenBeneath(root, course)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, missing(jobs.CourseMissing, "there is no course %q", course)
 		}

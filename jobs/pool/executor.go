@@ -32,13 +32,22 @@ var ErrSessionLost = errors.New("the session's sandbox has ended")
 // course's version, and holds its place until Close. Only the names, the version
 // and the limits of inv count.
 func (p *Pool) OpenSession(ctx context.Context, inv *jobs.Invocation) (*Session, error) {
+	ctx, leave, err := p.life.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	select {
 	case p.running <- struct{}{}:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
 	}
 	s := &Session{pool: p, limits: p.limits(inv.Limits), leave: func() { <-p.running }}
-	err := s.open(ctx, inv)
+	if err = s.open(ctx, inv); isStale(err) {
+		p.cfg.Courses.reopen()
+		s.letGo()
+		err = s.open(ctx, inv)
+	}
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -104,13 +113,19 @@ func (s *Session) Close() (u jobs.Usage) {
 	if s.box != nil {
 		u = s.box.Close()
 	}
+	s.letGo()
+	s.leave()
+	s.leave = nil
+	return u
+}
+
+// letGo gives back what the session holds of its course.
+func (s *Session) letGo() {
 	closeMounts(s.own)
 	if s.version != nil {
 		s.pool.cfg.Courses.release(s.version)
 	}
-	s.leave()
-	s.leave = nil
-	return u
+	s.own, s.version = nil, nil
 }
 
 // SessionIdle is how long a session may rest between two lines.

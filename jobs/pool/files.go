@@ -13,7 +13,7 @@ import (
 
 // Info says what a version is made of, as far as the mount tells.
 func (c *Courses) Info(course, name string) (*jobs.VersionInfo, error) {
-	v, err := c.hold(course, name)
+	v, err := c.holdAgain(course, name)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func (c *Courses) Info(course, name string) (*jobs.VersionInfo, error) {
 // chunks reads the digests that chunkfs shows beside its courses. A plain
 // directory in its place shows none, and callers then key on the version alone.
 func (c *Courses) chunks(v *version) map[string]string {
-	b, err := os.ReadFile(path.Join(c.root.Name(), ".chunkfs", "chunks", v.course, v.name+".json"))
+	b, err := os.ReadFile(path.Join(c.path, ".chunkfs", "chunks", v.course, v.name+".json"))
 	digests := map[string]string{}
 	if err != nil || json.Unmarshal(b, &digests) != nil {
 		return nil
@@ -36,7 +36,7 @@ func (c *Courses) chunks(v *version) map[string]string {
 // a clientFiles* directory where the layout has one, and question thumbnails.
 // resolved is the version it belongs to. Every other path is fs.ErrNotExist.
 func (c *Courses) ClientFile(course, name, p string) (f *os.File, resolved string, err error) {
-	v, err := c.hold(course, name)
+	v, err := c.holdAgain(course, name)
 	if err != nil {
 		return nil, "", err
 	}
@@ -45,6 +45,16 @@ func (c *Courses) ClientFile(course, name, p string) (f *os.File, resolved strin
 		return nil, "", fmt.Errorf("client file %q: %w", p, fs.ErrNotExist)
 	}
 	file, err := openFile(v.dir, p)
+	if isStale(err) {
+		c.reopen()
+		again, err := c.hold(course, v.name)
+		if err != nil {
+			return nil, "", err
+		}
+		defer c.release(again)
+		file, err := openFile(again.dir, p)
+		return file, again.name, err
+	}
 	return file, v.name, err
 }
 

@@ -102,6 +102,8 @@ func (k *keeper) spawn(ctx context.Context, spec sandbox.Spec) (*sandbox.Box, er
 		}
 		select {
 		case <-changed:
+		case <-k.done:
+			return nil, err
 		case <-ctx.Done():
 			return nil, err
 		}

@@ -59,6 +59,7 @@ type Pool struct {
 	python  *keeper
 	envs    *runtimes // the interpreters of environments
 	tender  *tender
+	life    *life
 
 	ending sync.WaitGroup // sandboxes that were killed and are being reaped
 
@@ -80,7 +81,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	cfg.Spares = min(cfg.Spares, total-cfg.Running) // a running call never waits for a spare's slot
 	cfg.Default = fill(cfg.Default, DefaultLimits)
 	cfg.Max = fill(cfg.Max, cfg.Default)
-	p := &Pool{cfg: cfg, running: make(chan struct{}, cfg.Running)}
+	p := &Pool{cfg: cfg, running: make(chan struct{}, cfg.Running), life: newLife()}
 	var err error
 	if p.python, err = newKeeper(ctx, cfg.Host, cfg.Python, cfg.Log); err != nil {
 		return nil, err
@@ -90,8 +91,9 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	return p, nil
 }
 
-// Close ends the spares and the zygote. The caller has seen its last Do return.
+// Close ends what still runs (its callers get ErrClosed), the spares and the zygote.
 func (p *Pool) Close() {
+	p.life.close()
 	p.tender.close()
 	p.envs.close()
 	p.python.close()
@@ -107,6 +109,20 @@ func (p *Pool) Do(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, erro
 	if err := check(inv); err != nil {
 		return nil, err
 	}
+	ctx, leave, err := p.life.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	res, err := p.do(ctx, inv)
+	if isStale(err) {
+		p.cfg.Courses.reopen()
+		res, err = p.do(ctx, inv) // nothing of the first try was answered
+	}
+	return res, err
+}
+
+func (p *Pool) do(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, error) {
 	start := time.Now()
 	select {
 	case p.running <- struct{}{}:

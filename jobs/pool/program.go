@@ -89,6 +89,11 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 	if r.env, err = programEnv(prog.Env); err != nil {
 		return nil, err
 	}
+	ctx, leave, err := p.life.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	select {
 	case p.running <- struct{}{}:
 		defer func() { <-p.running }()

@@ -126,6 +126,18 @@ func (s *server) stop(usage *jobs.Usage) sandbox.Turn {
 	return t
 }
 
+// settle lets a program that broke off an answer be seen ending by itself, before
+// our own end of it hides why.
+func (s *server) settle() (ended bool) {
+	select {
+	case t := <-s.ended:
+		s.ended <- t
+		return true
+	case <-time.After(200 * time.Millisecond):
+		return false
+	}
+}
+
 // serverSession runs one group's calls against the course's own server.
 func (p *Pool) serverSession(ctx context.Context, v *version, inv *jobs.Invocation, g group, own []sandbox.Mount, limits jobs.Limits, res *jobs.Result) error {
 	limits = g.lambda.narrow(limits)
@@ -143,13 +155,14 @@ func (p *Pool) serverSession(ctx context.Context, v *version, inv *jobs.Invocati
 	s.calls(ctx, inv, g, limits, res)
 	res.Phases.Run += time.Since(run)
 	collect := time.Now()
+	last := &res.Calls[len(res.Calls)-1]
+	byItself := last.Outcome == jobs.Killed && s.settle()
 	t = s.stop(&res.Usage)
 	res.Phases.Collect += time.Since(collect)
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("the call was given up: %w", err)
 	}
-	last := &res.Calls[len(res.Calls)-1]
-	if last.Outcome == jobs.Killed && t.Outcome != jobs.OK && t.Exited {
+	if byItself {
 		last.Outcome, last.Message = t.Outcome, "the course's server ended: "+t.Message
 	}
 	// The program's output is one stream; nothing says which call wrote what.

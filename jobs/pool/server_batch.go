@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -38,7 +39,7 @@ func (s *server) batch(ctx context.Context, inv *jobs.Invocation, g group, limit
 	case a.outcome != jobs.OK:
 	case a.status != http.StatusOK:
 		first = a.result("question", "")
-	case json.Unmarshal(a.body, &got) != nil || len(got.Responses) == 0 || len(got.Responses) > len(calls) || len(got.Data) == 0:
+	case json.Unmarshal(a.body, &got) != nil || len(got.Responses) == 0 || len(got.Responses) > len(calls) || !isObject(got.Data):
 		first.Outcome, first.Message = jobs.QuestionError, `the course's server answered a batch with something other than {"data","responses"}`
 	default:
 		for i, r := range got.Responses {
@@ -55,6 +56,11 @@ func (s *server) batch(ctx context.Context, inv *jobs.Invocation, g group, limit
 	}
 	res.Calls = append(res.Calls, first)
 	return true
+}
+
+func isObject(raw json.RawMessage) bool {
+	raw = bytes.TrimSpace(raw)
+	return len(raw) > 0 && raw[0] == '{'
 }
 
 // plain turns a JSON string into its text where the body is one: the HTML of a render.

@@ -99,8 +99,8 @@ func (t *tender) run(ctx context.Context) {
 	defer close(t.done)
 	shelves, heats := map[string]*shelf{}, map[string]*heat{}
 	total, making := 0, ""
-	held := int64(0)                               // bytes that the spares hold
-	again := time.NewTicker(20 * time.Millisecond) // looks again after a wait
+	held := int64(0)                              // bytes that the spares hold
+	again := time.NewTicker(5 * time.Millisecond) // looks again after a wait
 	defer again.Stop()
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
@@ -145,6 +145,12 @@ func (t *tender) run(ctx context.Context) {
 			s.arrived(now)
 			if whole := shelves[r.v.key()]; whole != nil {
 				whole.last = now
+			}
+			for len(s.spares) > 0 && s.spares[len(s.spares)-1].lease != r.v { // of a mount that is gone
+				n := len(s.spares) - 1
+				t.drop(s.spares[n])
+				total, held = total-1, held-s.spares[n].holds
+				s.spares = s.spares[:n]
 			}
 			if n := len(s.spares); n > 0 { // last in, first out: its pages are the warmest
 				sp := s.spares[n-1]
@@ -192,14 +198,15 @@ func (t *tender) run(ctx context.Context) {
 	}
 }
 
-// wait reports that making a spare should wait: every core has a call to answer,
-// and whoever comes next still finds a spare.
+// wait reports that making a spare should wait: a call is being answered, whoever
+// comes next still finds a spare, and so does the one after.
 func (t *tender) wait(shelves map[string]*shelf) bool {
-	if len(t.pool.running) < runtime.GOMAXPROCS(0) {
+	busy := len(t.pool.running)
+	if busy == 0 {
 		return false
 	}
 	for _, s := range shelves {
-		if len(s.spares) == 0 {
+		if n := len(s.spares); n == 0 || busy < runtime.GOMAXPROCS(0) && 2*n < s.want() {
 			return false
 		}
 	}

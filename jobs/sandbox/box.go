@@ -114,7 +114,6 @@ type spawnMessage struct {
 	Attach  int             `json:"attach"`
 	Into    bool            `json:"into"`
 	Targets []string        `json:"targets"`
-	Idle    bool            `json:"idle,omitempty"`
 	Hello   json.RawMessage `json:"hello,omitempty"`
 }
 
@@ -135,9 +134,8 @@ func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 	defer closeAll(mounts)
 	m := spawnMessage{
 		UID: b.slot.uid, Files: spec.Limits.Files, Rlimits: z.host.rlimits(spec.Limits, true), Targets: targets, Hello: spec.Hello,
-		Idle: spec.Idle && z.host.raises,
 	}
-	b.idle = m.Idle
+	b.idle = spec.Idle && z.host.raises
 	files := []*os.File{ends.conn, ends.stdout, ends.stderr, b.slot.net}
 	if cg := b.slot.cg; cg != nil {
 		m.Attach, files = len(cg.attach), append(files, cg.attach...)
@@ -154,7 +152,7 @@ func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 		b.Close()
 		return nil, err
 	}
-	r := zygoteRequest{msg, files, make(chan zygoteReply, 1)}
+	r := zygoteRequest{b.idle, msg, files, make(chan zygoteReply, 1)}
 	select {
 	case z.reqs <- r:
 	case <-z.dead:

@@ -6,7 +6,8 @@ import (
 
 // What nobody waits for (the warm work of a spare, the end of a sandbox that has
 // answered) runs as SCHED_IDLE: it takes what calls leave, and a call that wakes
-// up takes its place at once. Coming back from there takes CAP_SYS_NICE over the
+// up takes its place at once. A child is born so: the zygote forks it as SCHED_IDLE
+// itself, for as long as that takes. Coming back from there takes CAP_SYS_NICE over the
 // whole machine, so that only tier root does it.
 
 const capSysNice = 23

@@ -143,10 +143,6 @@ class Sealer:
         _check(_libc.unshare(self.unshare_flags), "unshare")
         self._mount(spec, mounts)
         _check(_libc.sethostname(b"sandbox", 7), "sethostname")
-        if spec.get("idle"):
-            # From here on only this process's own memory is at stake: nothing that
-            # another sandbox waits for is held by one that does not get to run.
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         self._drop(spec)
         self._landlock()
         _call("seccomp", _long(1), _long(0), ctypes.byref(self.last))

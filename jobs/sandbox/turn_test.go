@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/runtime/python"
 )
 
 //go:embed testdata/echo.py
@@ -264,4 +266,50 @@ func TestLateMountIsReadOnlyAndConfined(t *testing.T) {
 	b.Kill()
 	require.Eventually(t, func() bool { return !b.Alive() }, time.Second, time.Millisecond)
 	require.Error(t, b.Mount(context.Background(), []Mount{{q, "questions/c"}}), "a spare that died")
+}
+
+// A fork that fails leaves the zygote as it was: no descriptor of the message stays.
+func TestAFailedForkLeavesNothing(t *testing.T) {
+	h := newHost(t, 4)
+	h.walls.Clone |= unix.CLONE_NEWNS | unix.CLONE_FS // which the kernel refuses together
+	c := echoConfig()
+	for name, content := range python.Files() {
+		c.Root.Files[name] = content
+	}
+	c.Argv[len(c.Argv)-1] = "/prairie/zygote.py"
+	z, err := h.StartZygote(context.Background(), c)
+	require.NoError(t, err)
+	t.Cleanup(z.Close)
+	open := func() int {
+		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", z.cmd.Process.Pid))
+		require.NoError(t, err)
+		return len(fds)
+	}
+	fails := func() {
+		_, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
+		require.ErrorContains(t, err, "fork a sandbox")
+		require.NotErrorIs(t, err, ErrZygoteDead)
+	}
+	fails()
+	before := open()
+	for range 30 {
+		fails()
+	}
+	require.Equal(t, before, open())
+	_, free, _ := h.Slots()
+	require.Equal(t, 4, free)
+}
+
+func TestHugeRanges(t *testing.T) {
+	maps := `00400000-00900000 rw-p 00000000 00:00 0 
+01000000-01a00000 rw-p 00000000 00:00 0                                  [heap]
+7f0000100000-7f0000900000 rw-p 00000000 00:00 0 
+7f0001000000-7f0001400000 rw-p 00000000 08:01 42                         /usr/lib/x.so
+7f0002000000-7f0002400000 rw-s 00000000 00:00 0 
+7f0003000000-7f0003400000 r--p 00000000 00:00 0 
+7f0004000000-7f00041ff000 rw-p 00000000 00:00 0 
+7ffd00000000-7ffd00400000 rw-p 00000000 00:00 0                          [stack]
+not a line
+`
+	require.Equal(t, [][2]uint64{{0x400000, 0x800000}, {0x1000000, 0x1a00000}, {0x7f0000200000, 0x7f0000800000}}, hugeRanges(maps))
 }

@@ -46,6 +46,7 @@ type Zygote struct {
 }
 
 type zygoteRequest struct {
+	idle  bool // nobody waits for this one
 	msg   []byte
 	files []*os.File
 	reply chan zygoteReply
@@ -180,6 +181,11 @@ func (z *Zygote) fork(r zygoteRequest) zygoteReply {
 	fds := make([]int, len(r.files))
 	for i, f := range r.files {
 		fds[i] = int(f.Fd())
+	}
+	if r.idle {
+		pid := z.cmd.Process.Pid
+		_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+		defer func() { _ = unix.SchedSetAttr(pid, &unix.SchedAttr{Policy: unix.SCHED_NORMAL}, 0) }()
 	}
 	if err := unix.Sendmsg(z.ctl, r.msg, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
 		return zygoteReply{err: fmt.Errorf("%w: send: %w%s", ErrZygoteDead, err, z.log.quote())}

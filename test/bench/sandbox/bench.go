@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -36,6 +37,9 @@ type bench struct {
 	spares, demand *pool.Pool
 
 	fork, call *interpreter // each with its own caches
+
+	mu     sync.Mutex // guards phases
+	phases map[*pool.Pool][]jobs.Phases
 }
 
 // interpreter is a warm one without any isolation, that forks or calls.
@@ -46,7 +50,7 @@ type interpreter struct {
 }
 
 func newBench(ctx context.Context) (b *bench, err error) {
-	b = &bench{}
+	b = &bench{phases: map[*pool.Pool][]jobs.Phases{}}
 	if b.dir, err = os.MkdirTemp("", "prairie-bench-"); err != nil {
 		return nil, err
 	}
@@ -124,6 +128,9 @@ func (b *bench) pool(ctx context.Context, p *pool.Pool) func(seed int) error {
 		if err != nil {
 			return err
 		}
+		b.mu.Lock()
+		b.phases[p] = append(b.phases[p], res.Phases)
+		b.mu.Unlock()
 		if c := res.Calls[0]; c.Outcome != jobs.OK {
 			return fmt.Errorf("%s: %s %s", c.Outcome, c.Message, c.Traceback)
 		}

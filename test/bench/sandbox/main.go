@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/jobs/pool"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
 
@@ -86,7 +88,24 @@ func run(ctx context.Context, rounds, warm int) error {
 		fmt.Printf("| %s | %s | %s | %s | %s | %.1fx | %.2fx |\n", p.name, ms(p.at(10)), ms(p.at(50)), ms(p.at(90)), ms(p.at(99)),
 			ratio(bwrap.at(50), p.at(50)), ratio(p.at(50), bare.at(50)))
 	}
+	b.showPhases("spare", b.spares)
+	b.showPhases("on demand", b.demand)
 	return b.targets(ctx, spare, demand, bare, inside, bwrap)
+}
+
+// showPhases prints where a call's time went, by the pool's own word.
+func (b *bench) showPhases(name string, p *pool.Pool) {
+	median := func(part func(jobs.Phases) time.Duration) string {
+		m := &peer{}
+		for _, ph := range b.phases[p] {
+			m.times = append(m.times, part(ph))
+		}
+		return ms(m.at(50))
+	}
+	fmt.Printf("\n%s, medians: queue %s, claim %s, run %s, collect %s.", name,
+		median(func(p jobs.Phases) time.Duration { return p.Queue }), median(func(p jobs.Phases) time.Duration { return p.Claim }),
+		median(func(p jobs.Phases) time.Duration { return p.Run }), median(func(p jobs.Phases) time.Duration { return p.Collect }))
+	fmt.Println()
 }
 
 // targets prints what is asked of the product beside what this run gave.
