@@ -98,6 +98,15 @@ type Result struct {
 	Tier    string          `json:"tier,omitempty"` // root, userns or reduced
 }
 
+// Progress is one line of an invocation's answer when its caller accepts
+// application/x-ndjson: each call's result as soon as there is one, then the
+// Result without its calls, or the Error in its place.
+type Progress struct {
+	Call   *CallResult `json:"call,omitempty"`
+	Result *Result     `json:"result,omitempty"`
+	Error  *Error      `json:"error,omitempty"`
+}
+
 // CallResult is the answer to one call. Exactly one of Data, HTML and File is
 // set when Outcome is OK.
 type CallResult struct {

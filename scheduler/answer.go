@@ -65,6 +65,13 @@ func (x *exchange) send(contentType string, body []byte) {
 	h.Set("Cache-Control", "no-store")
 	harden(h)
 	x.w.Write(body)
+	x.flush() // the caller does not wait for our notes
+}
+
+func (x *exchange) flush() {
+	if f, ok := x.w.(http.Flusher); ok {
+		f.Flush()
+	}
 }
 
 func harden(h http.Header) {

@@ -54,6 +54,9 @@ func (g *Gateway) batch(x *exchange) error {
 	inv.Course, inv.Version = x.vars["course"], x.vars["version"]
 	ctx, cancel := g.deadline(x)
 	defer cancel()
+	if accepts(x.r, typeLines) && len(inv.Calls) > 1 && !slices.ContainsFunc(inv.Calls, func(c jobs.Call) bool { return c.Name == "" }) {
+		return g.streamBatch(ctx, x, inv)
+	}
 	res, err := g.invokeNamed(ctx, x, inv)
 	if err != nil {
 		return err
@@ -128,19 +131,29 @@ func stopped(before []jobs.CallResult) bool {
 
 // lines answers one JSON line an item, and one with the data at the end.
 func (x *exchange) lines(items []itemAnswer, data json.RawMessage) error {
+	for i := range items {
+		if err := x.line(items[i]); err != nil {
+			return err
+		}
+	}
+	return x.line(lastLine{data})
+}
+
+type lastLine struct {
+	Data json.RawMessage `json:"data"`
+}
+
+// line sends one line now.
+func (x *exchange) line(v any) error {
 	h := x.w.Header()
 	h.Set("Content-Type", typeLines)
 	h.Set("Cache-Control", "no-store")
 	harden(h)
-	enc := json.NewEncoder(x.w)
-	for i := range items {
-		if err := enc.Encode(items[i]); err != nil {
-			return fmt.Errorf("write item: %w", err)
-		}
+	if err := json.NewEncoder(x.w).Encode(v); err != nil {
+		return fmt.Errorf("write line: %w", err)
 	}
-	return enc.Encode(struct {
-		Data json.RawMessage `json:"data"`
-	}{data})
+	x.flush()
+	return nil
 }
 
 // decodeBatch reads the body of a batch and gives every item its name.

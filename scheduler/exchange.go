@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/prairielambda/prairielambda/scheduler/token"
 )
 
@@ -21,6 +23,7 @@ type exchange struct {
 	vars map[string]string
 	note note
 
+	span   trace.Span    // nil without a tracer
 	public *token.Public // the entry that let a caller without a secret in
 	leave  func()        // gives back that caller's place
 }
@@ -38,6 +41,7 @@ type note struct {
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	x := &exchange{w: w, r: r, id: callID(r)}
+	g.beginSpan(x)
 	rec := &recorder{ResponseWriter: w, patience: g.cfg.WriteTime}
 	x.w = rec
 	w.Header().Set("Prairie-Id", x.id)

@@ -83,3 +83,17 @@ func FuzzPrograms(f *testing.F) {
 		}
 	})
 }
+
+func FuzzProgress(f *testing.F) {
+	f.Add([]byte(`{"call":{"outcome":"ok","data":{},"wall":1}}`), 0)
+	f.Add([]byte(`{"result":{"version":"v","calls":null}}`), 1)
+	f.Add([]byte(`{"error":{"code":"x","message":"","retryable":true}}`), 1)
+	inv := &jobs.Invocation{Version: "v", Calls: make([]jobs.Call, 1)}
+	f.Fuzz(func(t *testing.T, line []byte, n int) {
+		p, err := progressOf(line, n, inv)
+		if err != nil {
+			return
+		}
+		require.True(t, p.Error != nil || p.Result != nil && n == 1 || p.Call != nil && n < 1)
+	})
+}

@@ -45,7 +45,7 @@ type trip struct {
 
 // execute waits for a place and runs inv on the fleet.
 func (g *Gateway) execute(ctx context.Context, inv *jobs.Invocation, trace http.Header) (t trip, err error) {
-	body, err := json.Marshal(inv)
+	body, err := encode(inv)
 	if err != nil {
 		return t, fmt.Errorf("encode invocation: %w", err)
 	}
@@ -70,6 +70,22 @@ func (g *Gateway) execute(ctx context.Context, inv *jobs.Invocation, trace http.
 	}
 	g.metrics.phases(t.queue, t.res)
 	return t, nil
+}
+
+// encode is json.Marshal, but passes the data on as it came: it was checked, may
+// be large, and its way of writing numbers is part of what it says.
+func encode(inv *jobs.Invocation) ([]byte, error) {
+	head, err := json.Marshal(struct {
+		*jobs.Invocation
+		Data struct{} `json:"data,omitzero"` // hides the real one
+	}{Invocation: inv})
+	if err != nil {
+		return nil, err
+	}
+	const key = `,"data":`
+	b := make([]byte, 0, len(head)+len(key)+len(inv.Data))
+	b = append(append(b, head[:len(head)-1]...), key...)
+	return append(append(b, inv.Data...), '}'), nil
 }
 
 // lagging turns "no such version" of a worker into a failure of ours when another
@@ -103,15 +119,22 @@ func callWorker(ctx context.Context, w *fleet.Worker, req fleet.Request, inv *jo
 		return nil, broken("ran version " + res.Version + " instead of " + inv.Version)
 	}
 	for i := range res.Calls {
-		c := &res.Calls[i]
-		if c.Outcome == jobs.OK && c.Data == nil && c.HTML == nil && c.File == nil {
-			return nil, broken("a result without content")
-		}
-		if c.Outcome == "" || c.Outcome == jobs.Missing && c.Code == "" {
-			return nil, broken("an answer without an outcome")
+		if what := brokenCall(&res.Calls[i]); what != "" {
+			return nil, broken(what)
 		}
 	}
 	return &res, nil
+}
+
+// brokenCall says what a worker's answer to one call lacks.
+func brokenCall(c *jobs.CallResult) string {
+	switch {
+	case c.Outcome == jobs.OK && c.Data == nil && c.HTML == nil && c.File == nil:
+		return "a result without content"
+	case c.Outcome == "" || c.Outcome == jobs.Missing && c.Code == "":
+		return "an answer without an outcome"
+	}
+	return ""
 }
 
 // plan is where a piece of work may run.

@@ -84,6 +84,7 @@ func (g *Gateway) finish(x *exchange, rec *recorder, took time.Duration) {
 	if n.verb == "" {
 		n.verb = "none"
 	}
+	x.endSpan()
 	g.metrics.requests.WithLabelValues(n.verb, strconv.Itoa(n.status)).Inc()
 	g.metrics.seconds.WithLabelValues(n.verb).Observe(took.Seconds())
 	if n.outcome != "" {
@@ -123,6 +124,9 @@ func (g *Gateway) finish(x *exchange, rec *recorder, took time.Duration) {
 	}
 	if n.trip.tries > 1 {
 		e = e.Int("tries", n.trip.tries).Bool("hedged", n.trip.hedged)
+	}
+	if x.span != nil {
+		e = e.Stringer("trace", x.span.SpanContext().TraceID())
 	}
 	e.Str("id", x.id).Str("verb", n.verb).Int("status", n.status).Int64("bytes", rec.bytes).
 		Dur("queue_ms", n.trip.queue).Dur("ms", took).Msg("call")

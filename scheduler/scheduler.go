@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -84,6 +85,9 @@ type Config struct {
 	// Host and Origin; nil answers 404.
 	Fallback http.Handler
 
+	// Tracer draws every exchange and every request to a worker; nil draws none and
+	// passes traceparent on as it came.
+	Tracer   trace.Tracer
 	Log      zerolog.Logger
 	Registry *prometheus.Registry // default: one of its own, with the process's own figures
 }
@@ -143,7 +147,7 @@ func New(cfg Config) (*Gateway, error) {
 		return nil, fmt.Errorf("scheduler: %w", err)
 	}
 	f, err := fleet.New(fleet.Config{
-		Workers: cfg.Workers, Source: cfg.Source, Sign: cfg.Sign, Transport: cfg.Transport, MaxAnswer: cfg.MaxAnswer,
+		Workers: cfg.Workers, Source: cfg.Source, Sign: cfg.Sign, Transport: cfg.Transport, MaxAnswer: cfg.MaxAnswer, Tracer: cfg.Tracer,
 		Log: cfg.Log, Register: cfg.Registry,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prairielambda/prairielambda/internal/cli"
+	"github.com/prairielambda/prairielambda/internal/telemetry"
 	"github.com/prairielambda/prairielambda/jobs/ticket"
 	"github.com/prairielambda/prairielambda/scheduler"
 	"github.com/prairielambda/prairielambda/scheduler/token"
@@ -112,6 +113,12 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 		}
 		cfg.Sign = sign
 	}
+	tracer, flush, err := telemetry.Open(ctx, "prairie-gateway")
+	if err != nil {
+		return err
+	}
+	defer flush()
+	cfg.Tracer = tracer
 	g, err := scheduler.New(cfg)
 	if err != nil {
 		return cli.WithCode(cli.ExitUsage, err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prairielambda/prairielambda/internal/cli"
+	"github.com/prairielambda/prairielambda/internal/telemetry"
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/pool"
 	"github.com/prairielambda/prairielambda/jobs/runtime"
@@ -118,8 +119,14 @@ func (s *serve) run(ctx context.Context, env *cli.Env, args []string) error {
 	if s.name == "" {
 		s.name = spools.Name()
 	}
+	tracer, flush, err := telemetry.Open(ctx, "prairie-worker")
+	if err != nil {
+		return err
+	}
+	defer flush()
 	w := worker.New(worker.Config{
-		Pool: p, Courses: courses, Runs: spools.Store, Tickets: verifier, Name: s.name, Tier: string(host.Tier()), Log: env.Log,
+		Tracer: tracer,
+		Pool:   p, Courses: courses, Runs: spools.Store, Tickets: verifier, Name: s.name, Tier: string(host.Tier()), Log: env.Log,
 		Runtimes: runtimes(languages.Describe(), version, digest),
 	})
 	for _, l := range host.Layers() {

@@ -143,6 +143,7 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 			res.Data = r.Data
 		}
 		res.Calls = append(res.Calls, r)
+		tell(ctx, res.Calls)
 		// A frame that is no answer is the last one: nothing says which call the next would be for.
 		if t.Outcome != jobs.OK || r.Outcome == jobs.Killed || r.Outcome != jobs.OK && inv.StopOnError {
 			return nil // Do calls the rest lost

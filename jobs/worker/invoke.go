@@ -21,18 +21,29 @@ func (w *Worker) invoke(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer end()
-	res, err := w.cfg.Pool.Do(ctx, &inv)
+	lines := newLines(rw, r)
+	res, err := w.cfg.Pool.Do(lines.listen(ctx), &inv)
+	if err != nil && lines.begun() {
+		w.cfg.Log.Error().Err(err).Str("id", inv.ID).Msg("invocation failed half way")
+		lines.write(jobs.Progress{Error: &jobs.Error{Code: "system_error", Message: err.Error(), Retryable: true, ID: inv.ID}})
+		return
+	}
 	if err != nil {
 		w.refuse(rw, r, inv.ID, err)
 		return
 	}
 	w.metrics.observe(res)
+	w.tracePhases(ctx, res.Phases)
 	log := w.cfg.Log.Info().Str("id", inv.ID).Str("course", inv.Course).Str("version", res.Version).Int("calls", len(res.Calls)).
 		Dur("queue", res.Phases.Queue).Dur("claim", res.Phases.Claim).Dur("run", res.Phases.Run).Dur("collect", res.Phases.Collect)
 	if n := len(res.Calls); n > 0 {
 		log.Str("outcome", string(res.Calls[n-1].Outcome))
 	}
 	log.Msg("invoked")
+	if lines != nil {
+		lines.end(res)
+		return
+	}
 	answer(rw, res)
 }
 

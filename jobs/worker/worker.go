@@ -30,6 +30,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/pool"
@@ -46,7 +47,8 @@ type Config struct {
 	Name     string           // see jobs.Status
 	Runtimes []jobs.Runtime
 	Tier     string
-	MaxBody  int64 // bytes of a request; 32 MiB when 0
+	Tracer   trace.Tracer // nil draws no spans
+	MaxBody  int64        // bytes of a request; 32 MiB when 0
 	Registry *prometheus.Registry
 	Log      zerolog.Logger
 }
@@ -103,6 +105,8 @@ func (w *Worker) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rw.Header().Set("Prairie-Id", id)
+	r, end := w.traced(r)
+	defer end()
 	w.mux.ServeHTTP(rw, r)
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config configures a Fleet. The zero value of a field means its default.
@@ -40,6 +41,7 @@ type Config struct {
 	MaxAnswer int64             // bytes read of one answer; default 256 MiB: some results of the largest size
 	Failures  int               // probes in a row that must fail before a silent worker counts as down; default 3
 
+	Tracer   trace.Tracer // draws every request but probes; nil draws none
 	Log      zerolog.Logger
 	Register prometheus.Registerer // default: a private one
 }

@@ -9,7 +9,12 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/prairielambda/prairielambda/jobs"
 )
@@ -77,7 +82,8 @@ func (w *Worker) Send(ctx context.Context, r Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(w.alive(), func() { cancel(ErrDown) })
 	w.inflight.Add(1)
-	done := func() { stop(); cancel(context.Canceled); w.inflight.Add(-1) }
+	ctx, end := w.span(ctx, r)
+	done := func() { stop(); cancel(context.Canceled); w.inflight.Add(-1); end() }
 
 	req, err := w.request(ctx, r, deadline)
 	if err != nil {
@@ -127,6 +133,9 @@ func (w *Worker) request(ctx context.Context, r Request, deadline time.Time) (*h
 		req.Header.Set("Prairie-Id", r.ID)
 	}
 	req.Header.Set("Prairie-Deadline", strconv.FormatInt(max(time.Until(deadline).Milliseconds(), 1), 10))
+	if w.fleet.cfg.Tracer != nil {
+		propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header))
+	}
 	if w.fleet.cfg.Sign != nil {
 		auth, err := w.fleet.cfg.Sign(r.Course, r.Version, deadline)
 		if err != nil {
@@ -135,6 +144,17 @@ func (w *Worker) request(ctx context.Context, r Request, deadline time.Time) (*h
 		req.Header.Set("Authorization", auth)
 	}
 	return req, nil
+}
+
+// span draws one request, as a part of what ctx belongs to.
+func (w *Worker) span(ctx context.Context, r Request) (context.Context, func()) {
+	if w.fleet.cfg.Tracer == nil {
+		return ctx, func() {}
+	}
+	path, _, _ := strings.Cut(r.Path, "?")
+	ctx, span := w.fleet.cfg.Tracer.Start(ctx, "ask worker", trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attribute.String("server.address", w.URL), attribute.String("url.path", path)))
+	return ctx, func() { span.End() }
 }
 
 func (w *Worker) refusal(res *http.Response) *Error {

@@ -16,6 +16,8 @@ var allowed = map[string][]string{
 	"internal/cli":     {},
 	"internal/durable": {},
 
+	"internal/telemetry": {},
+
 	"internal/blob":          {},
 	"internal/blob/dir":      {"internal/blob", "internal/durable"},
 	"internal/blob/gcs":      {"internal/blob"},
@@ -51,8 +53,8 @@ var allowed = map[string][]string{
 
 	"cmd/syncer":        {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "internal/manifest", "syncer/..."},
 	"cmd/chunkfs":       {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "chunkfs/..."},
-	"cmd/scheduler":     {"internal/cli", "internal/storage", "internal/blob", "jobs", "jobs/ticket", "scheduler/..."},
-	"cmd/worker":        {"internal/cli", "internal/storage", "internal/blob", "jobs/..."},
+	"cmd/scheduler":     {"internal/cli", "internal/telemetry", "internal/storage", "internal/blob", "jobs", "jobs/ticket", "scheduler/..."},
+	"cmd/worker":        {"internal/cli", "internal/telemetry", "internal/storage", "internal/blob", "jobs/..."},
 	"cmd/prairielambda": {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/course"},
 
 	"test/arch":   {},
@@ -82,7 +84,7 @@ var libraries = map[string][]string{
 	"github.com/fsouza/fake-gcs-server":      {"internal/blob/gcs", "internal/head/gcs", "syncer", "test/..."},
 	"github.com/hanwen/go-fuse":              {"chunkfs/...", "test/bench/..."},
 	"github.com/hashicorp/nomad":             {"scheduler/fleet", "jobs/nomadjob", "nomad/...", "test/..."},
-	"go.opentelemetry.io/otel/sdk":           {"cmd/..."},
+	"go.opentelemetry.io/otel/sdk":           {"internal/telemetry"},
 	"github.com/google/go-containerregistry": {"syncer/env", "test/..."},
 }
 

@@ -224,9 +224,23 @@ func (w *Worker) invoke(rw http.ResponseWriter, r *http.Request, st State) {
 			return
 		}
 	}
-	res := w.session(r.Context(), v, &inv)
+	var each func(jobs.CallResult)
+	enc := json.NewEncoder(rw)
+	if r.Header.Get("Accept") == "application/x-ndjson" {
+		rw.Header().Set("Content-Type", "application/x-ndjson")
+		each = func(c jobs.CallResult) {
+			enc.Encode(jobs.Progress{Call: &c})
+			http.NewResponseController(rw).Flush()
+		}
+	}
+	res := w.session(r.Context(), v, &inv, each)
 	if r.Context().Err() != nil {
 		w.Cancelled.Add(1)
+		return
+	}
+	if each != nil {
+		res.Calls, res.Version = nil, label
+		enc.Encode(jobs.Progress{Result: res})
 		return
 	}
 	res.ID, res.Version, res.Tier = r.Header.Get("Prairie-Id"), label, st.Status.Tier
@@ -255,10 +269,13 @@ func (w *Worker) program(rw http.ResponseWriter, r *http.Request, st State) {
 }
 
 // session runs the calls as one sandbox would.
-func (w *Worker) session(ctx context.Context, v Version, inv *jobs.Invocation) *jobs.Result {
+func (w *Worker) session(ctx context.Context, v Version, inv *jobs.Invocation, each func(jobs.CallResult)) *jobs.Result {
 	res := &jobs.Result{Data: inv.Data, Phases: jobs.Phases{Run: time.Microsecond}}
 	lost := false
-	for _, c := range inv.Calls {
+	for i, c := range inv.Calls {
+		if each != nil && i > 0 {
+			each(res.Calls[i-1])
+		}
 		if lost {
 			res.Calls = append(res.Calls, jobs.CallResult{Outcome: jobs.SessionLost, Message: "an earlier call ended the session"})
 			continue
@@ -275,6 +292,9 @@ func (w *Worker) session(ctx context.Context, v Version, inv *jobs.Invocation) *
 			lost = true
 		}
 		res.Calls = append(res.Calls, cr)
+	}
+	if each != nil && len(res.Calls) > 0 {
+		each(res.Calls[len(res.Calls)-1])
 	}
 	return res
 }
