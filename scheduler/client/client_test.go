@@ -101,3 +101,28 @@ func TestJavaScriptClient(t *testing.T) {
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "pass 3", string(out))
 }
+
+func TestJavaScriptClientPacks(t *testing.T) {
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		if os.Getenv("REQUIRE_ALL") == "1" {
+			t.Fatal("npm is not installed")
+		}
+		t.Skip("npm is not installed")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, npm, "pack", "--dry-run", "--json", "--offline")
+	cmd.Dir = "js"
+	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "npm_config_update_notifier=false")
+	out, err := cmd.Output()
+	require.NoError(t, err)
+	var packed []struct{ Files []struct{ Path string } }
+	require.NoError(t, json.Unmarshal(out, &packed), "%s", out)
+	require.Len(t, packed, 1)
+	var names []string
+	for _, f := range packed[0].Files {
+		names = append(names, f.Path)
+	}
+	require.ElementsMatch(t, []string{"index.d.ts", "index.js", "package.json", "socket.js"}, names)
+}
