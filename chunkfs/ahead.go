@@ -42,6 +42,10 @@ func (f *FS) touch(v *version, entry, blobIndex int, ref manifest.BlobRef) {
 	if t.blobs[blobIndex].Load() || t.blobs[blobIndex].Swap(true) {
 		return
 	}
+	if v.Kind() == manifest.Tree {
+		f.touchEnv(v, t, entry, ref)
+		return
+	}
 	if v.ChunkHead(ref.Chunk).Kind != manifest.Question {
 		if t.inRequest() {
 			f.profiles.add(v.course, v.Path(entry))

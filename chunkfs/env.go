@@ -115,3 +115,8 @@ func (f *FS) listCourses(ctx context.Context, envs bool) (entries []fuse.DirEntr
 	}
 	return entries, err
 }
+
+func isEnv(course string) bool {
+	_, is := head.EnvName(course)
+	return is
+}

@@ -73,7 +73,7 @@ func parseProfiles(b []byte) map[string][]string {
 		return make(map[string][]string)
 	}
 	for c, list := range paths {
-		if head.CheckCourse(c) != nil || len(list) > profilePath {
+		if head.CheckCourse(c) != nil || len(list) > profileRoom(c) {
 			delete(paths, c)
 		}
 	}
@@ -93,7 +93,7 @@ func (p *profiles) add(course, path string) {
 	if slices.Contains(list, path) {
 		return
 	}
-	if len(list) >= profilePath {
+	if len(list) >= profileRoom(course) {
 		list = list[1:]
 	}
 	p.paths[course] = append(slices.Clone(list), path) // readers hold the old one

@@ -66,6 +66,7 @@ func (f *FS) fill(ctx context.Context, v *version, i int, e *manifest.Entry, off
 		}
 		return copyFrom(p, b, off, ref.Digest)
 	default:
+		f.touchBlock(v, i, off)
 		return f.fillBlocks(ctx, ref, e.Size, off, p)
 	}
 }
