@@ -16,7 +16,7 @@ type question struct {
 
 var questions = []question{
 	{"one question (6 files, 4 directories, 20 KB)", func(i int) string { return fmt.Sprintf("questions/q%04d", (37+101*i)%nQuestions) }, questionFiles},
-	{"one question with 12 figures (18 files, 1.1 MB)", func(i int) string { return fmt.Sprintf("questions/x%04d", i%nFigured) }, figuredFiles},
+	{"one question with 12 figures (18 files, 1.1 MB)", func(i int) string { return fmt.Sprintf("questions/x%04d", 5*i%nFigured) }, figuredFiles},
 }
 
 // read reads what one question consists of, as a program does that has to look for it.
