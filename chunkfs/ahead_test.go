@@ -137,8 +137,8 @@ func TestProfilesOfAnyBytes(t *testing.T) {
 func FuzzParseProfiles(f *testing.F) {
 	f.Add([]byte(`{"XC101":["elements/a.py"]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, list := range parseProfiles(b) {
-			require.LessOrEqual(t, len(list), profilePath)
+		for course, list := range parseProfiles(b) {
+			require.LessOrEqual(t, len(list), profileRoom(course))
 		}
 	})
 }
