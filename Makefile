@@ -6,7 +6,7 @@ COURSE ?= test/course/sample
 # One package at a time: many tests look at the whole machine for what was left behind.
 TEST   ?= -p 1 -timeout 20m
 
-.PHONY: run build test check race fuzz bench soak clean nomad-agent cluster cluster-down cluster-test
+.PHONY: screenshots release run build test check race fuzz bench soak clean nomad-agent cluster cluster-down cluster-test
 
 run: build            ## serve a course at http://127.0.0.1:3000
 	@.ci/install run
@@ -46,6 +46,15 @@ soak: build           ## the long proofs whole; make test runs them at a fiftiet
 bench: build          ## tables against named peers, as ratios of one run
 	@.ci/install bench
 	@for b in test/bench/*/; do [ -f "$$b/main.go" ] || continue; echo "== $$b"; $(GO) run "./$$b" || exit 1; done
+	@echo "== from save to pixels"; $(GO) test -run '^$$' -bench SaveToPixels -benchtime 1x ./test/e2e/browser
+
+screenshots: build    ## pictures of every view of the author's page in dist/screenshots: light, dark, at phone width
+	@.ci/install test
+	SCREENSHOTS=$(CURDIR)/dist/screenshots REQUIRE_ALL=1 $(GO) test -count=1 -run TestEveryViewInEveryLook ./test/e2e/browser
+
+release:              ## programs for amd64 and arm64, an OCI image and checksums in dist; no Docker
+	@.ci/install release
+	$(GO) run ./.ci/release
 
 clean:                ## what a build made
 	rm -rf bin dist
@@ -59,5 +68,5 @@ cluster: build        ## three Nomad servers and two clients on this machine tha
 cluster-down:         ## end it; nothing is left
 	@$(GO) run ./test/e2e/nomad/cluster down
 
-cluster-test:         ## the drills of nomad/README.md on such a cluster, under load; DRILLS=short: three of them
-	DRILLS=$(DRILLS) $(GO) test -count=1 -v -tags cluster -timeout 20m -run TestDrills ./test/e2e/nomad
+cluster-test:         ## the drills of nomad/README.md on such a cluster, under load; DRILLS=short, drills, updates, scaling or flood for a part
+	DRILLS=$(DRILLS) $(GO) test -count=1 -v -tags cluster -timeout 30m -run TestDrills ./test/e2e/nomad

@@ -177,8 +177,11 @@ func (p *platform) runLong(seconds int) (finish func() error, err error) {
 	}, nil
 }
 
-// short runs in continuous integration what fits its time.
-var short = os.Getenv("DRILLS") == "short"
+// part is what to play: all of it, one of the parts below, or what fits the time
+// of continuous integration.
+var part = os.Getenv("DRILLS")
+
+const short = "short"
 
 func TestDrills(t *testing.T) {
 	ctx := t.Context()
@@ -205,13 +208,14 @@ func TestDrills(t *testing.T) {
 		require.NoError(t, err, "a plan of what runs changes nothing:\n%s", out)
 	}
 
-	t.Run("under load", func(t *testing.T) { drills(t, c, p) })
-	if short {
-		return
+	for _, one := range []struct {
+		name string
+		play func(*testing.T, *Cluster, *platform)
+	}{{"drills", drills}, {"updates", updates}, {"scaling", scaling}, {"flood", flood}} {
+		if part == "" || part == one.name || part == short && one.name == "drills" {
+			t.Run(one.name, func(t *testing.T) { one.play(t, c, p) })
+		}
 	}
-	t.Run("updates by canary", func(t *testing.T) { updates(t, c, p) })
-	t.Run("scaling", func(t *testing.T) { scaling(t, p) })
-	t.Run("200 long runs at once", func(t *testing.T) { flood(t, c, p, 200) })
 }
 
 // drill is one thing that happens to a cluster.
@@ -321,7 +325,7 @@ func drills(t *testing.T, c *Cluster, p *platform) {
 			d.cli(t, "node", "drain", "-disable", "-yes", id)
 		}},
 	}
-	if short {
+	if part == short {
 		all = all[:3]
 	}
 	play(t, p, all)

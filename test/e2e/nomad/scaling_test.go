@@ -5,6 +5,7 @@ package nomad
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,11 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/nomad/api"
 	"github.com/stretchr/testify/require"
 )
 
 // scaling lets the gateways scale workers from none and back to none.
-func scaling(t *testing.T, p *platform) {
+func scaling(t *testing.T, _ *Cluster, p *platform) {
 	d := p.d
 	d.Least, d.Most, d.Quiet = 0, 4, "15s"
 	for _, spec := range []string{"worker", "scheduler"} {
@@ -37,7 +39,12 @@ func scaling(t *testing.T, p *platform) {
 		}))
 		return time.Since(begin)
 	}
-	none := func() bool { return count() == 0 && len(d.running(t, "prairie-worker")) == 0 }
+	// None is left, also none that finishes its calls.
+	none := func() bool {
+		list, _, err := d.Agent.Client.Jobs().Allocations("prairie-worker", true, nil)
+		require.NoError(t, err)
+		return count() == 0 && !slices.ContainsFunc(list, func(a *api.AllocationListStub) bool { return a.ClientStatus == "running" })
+	}
 	t.Logf("nobody calls: no worker after %.0f s", reach("no workers", none).Seconds())
 	p.client.Timeout = time.Minute
 
@@ -66,16 +73,17 @@ func scaling(t *testing.T, p *platform) {
 	t.Logf("nobody calls any more: no worker after %.0f s", reach("no workers", none).Seconds())
 
 	d.Least, d.Most = 0, 0
-	for _, spec := range []string{"worker", "scheduler"} {
+	for _, spec := range []string{"scheduler", "worker"} { // nobody scales down again what the second asks for
 		d.cli(t, append([]string{"job", "run"}, d.Vars(spec)...)...)
 	}
 	_, err := d.Serving(t.Context())
 	require.NoError(t, err)
 }
 
-// flood asks for n long runs at once. All end, few at a time, and Nomad stays as
-// small as it was.
-func flood(t *testing.T, c *Cluster, p *platform, n int) {
+// flood asks for 200 long runs at once. All end, few at a time, and Nomad stays
+// as small as it was.
+func flood(t *testing.T, c *Cluster, p *platform) {
+	const n = 200
 	d := p.d
 	before := memory(t, c)
 	begin := time.Now()
