@@ -356,3 +356,29 @@ func TestDisk(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, list)
 }
+
+// What lies in the directory is read again by another process: whole and honest
+// by its checksum, or a miss.
+func FuzzKeptOnDisk(f *testing.F) {
+	f.Add([]byte(`{"version":"v","calls":[{"outcome":"ok","html":"x","wall":1}]}`), true)
+	f.Add([]byte(`{"calls":[{"outcome":"timeout"}]}`), true)
+	f.Add([]byte(`{"calls":null}`), true)
+	f.Add([]byte(`x`), false)
+	f.Fuzz(func(t *testing.T, content []byte, honest bool) {
+		dir := t.TempDir()
+		k := Key{1}
+		sum := checksum(k, content)
+		if !honest {
+			sum[0] ^= 1
+		}
+		require.NoError(t, os.WriteFile(filepath.Join(dir, k.String()), append(sum[:], content...), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, k.String()+"00"), content, 0o600), "a name that is too long is not ours")
+		res, how, err := open(t, Config{Dir: dir}).Do(context.Background(), k, fill("fresh"))
+		require.NoError(t, err)
+		require.Len(t, res.Calls, 1)
+		require.Equal(t, jobs.OK, res.Calls[0].Outcome)
+		if !honest {
+			require.Equal(t, "miss", how)
+		}
+	})
+}

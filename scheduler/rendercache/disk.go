@@ -52,8 +52,11 @@ func openDisk(dir string, budget int64, ttl time.Duration) (*disk, error) {
 	var all []found
 	for _, e := range list {
 		var f found
-		if n, err := hex.Decode(f.key[:], []byte(e.Name())); err != nil || n != len(f.key) || len(e.Name()) != 2*len(f.key) {
+		if len(e.Name()) != hex.EncodedLen(len(f.key)) {
 			continue // not ours
+		}
+		if _, err := hex.Decode(f.key[:], []byte(e.Name())); err != nil {
+			continue
 		}
 		if st, err := e.Info(); err == nil && st.Mode().IsRegular() {
 			f.size, f.at = st.Size(), st.ModTime()

@@ -136,3 +136,18 @@ func FuzzTaskID(f *testing.F) {
 		}
 	})
 }
+
+func FuzzPoll(f *testing.F) {
+	f.Add([]byte(`{"identifier":"x","read":3,"wait":1e300}`))
+	f.Add([]byte(`{"identifier":"x","already_read":-1}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var p Poll
+		if json.Unmarshal(raw, &p) != nil {
+			return
+		}
+		n, ok := p.From()
+		require.Equal(t, n >= 0, ok)
+		_, err := json.Marshal(p.Answer(&jobs.RunChunk{Frames: []jobs.RunFrame{{Type: "stdout", Data: json.RawMessage(`"x"`)}}}))
+		require.NoError(t, err)
+	})
+}
