@@ -42,6 +42,7 @@ type Config struct {
 	Running int         // invocations at once; 4 for each core when 0
 	// SpareMemory bounds what all spares together hold for themselves; 1 GiB when 0.
 	SpareMemory int64
+	SparesEach  int // spares of each version in use, however rarely it is asked; 1 when 0
 	Spares      int // warm sandboxes kept at most; half the Host's slots when 0, none when negative
 	Log         zerolog.Logger
 }

@@ -28,6 +28,7 @@ const leastHeld = 8 << 20
 type shelf struct {
 	v      [2]string // course and version
 	see    *sight    // nil: the whole version
+	least  int       // spares, however rarely one is asked for
 	spares []spare
 	rate   float64 // calls a second, decaying
 	last   time.Time
@@ -140,6 +141,7 @@ func (t *tender) run(ctx context.Context) {
 			}
 			if s == nil {
 				s = newShelf(r.v, nil)
+				s.least = t.pool.cfg.SparesEach
 				shelves[key] = s
 			}
 			s.arrived(now)
@@ -224,7 +226,7 @@ func (s *shelf) arrived(now time.Time) {
 }
 
 func (s *shelf) want() int {
-	return min(sparesPerShelf, 1+int(math.Ceil(2*s.rate*refillTime)))
+	return max(s.least, min(sparesPerShelf, 1+int(math.Ceil(2*s.rate*refillTime))))
 }
 
 // poorest names the shelf that lacks most, among equals the most recently used.

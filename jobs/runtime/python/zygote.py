@@ -96,6 +96,9 @@ def _serve(spec):
     if "session" in hello:  # its question is known, and mounted
         s = session.Session(hello["session"])
         s.foresee()
+    if hello:  # what is here now is nobody's garbage: no call should walk it
+        gc.collect()
+        gc.freeze()
     _write_frame(conn, b'{"ready":true}')
     while True:
         raw = _read_frame(conn)

@@ -53,8 +53,8 @@ func children() (all []child) {
 	return all
 }
 
-// memory says what a waiting spare holds for itself, and what the interpreter
-// behind it holds in all.
+// memory says what a waiting spare holds for itself, and what its interpreter,
+// the zygote, holds in all.
 func (b *bench) memory() (private, whole int64, err error) {
 	if err := b.spareReady(); err != nil {
 		return 0, 0, err
@@ -65,19 +65,21 @@ func (b *bench) memory() (private, whole int64, err error) {
 	}
 	for _, c := range children() {
 		ns, err := os.Readlink("/proc/" + c.pid + "/ns/pid")
-		if err != nil || ns == own {
-			continue
-		}
-		rollup, err := os.ReadFile("/proc/" + c.pid + "/smaps_rollup")
 		if err != nil {
 			continue
 		}
-		p := field(rollup, "Private_Clean:") + field(rollup, "Private_Dirty:")
-		if p > private {
-			private, whole = p, field(rollup, "Rss:")
+		cmdline, _ := os.ReadFile("/proc/" + c.pid + "/cmdline")
+		rollup, err := os.ReadFile("/proc/" + c.pid + "/smaps_rollup")
+		if err != nil || !strings.Contains(string(cmdline), "zygote.py") {
+			continue
 		}
+		if ns == own {
+			whole = max(whole, field(rollup, "Rss:"))
+			continue
+		}
+		private = max(private, field(rollup, "Private_Clean:")+field(rollup, "Private_Dirty:"))
 	}
-	if whole == 0 {
+	if whole == 0 || private == 0 {
 		return 0, 0, errors.New("no spare found")
 	}
 	return private, whole, nil

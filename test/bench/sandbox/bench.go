@@ -66,13 +66,17 @@ func newBench(ctx context.Context) (b *bench, err error) {
 	if b.courses, err = pool.OpenCourses(b.dir + "/courses"); err != nil {
 		return nil, err
 	}
+	languages, err := runtime.LoadLanguages()
+	if err != nil {
+		return nil, err
+	}
 	start := func(spares int) (*pool.Pool, error) {
 		h, err := sandbox.Open(sandbox.Config{Slots: 24})
 		if err != nil {
 			return nil, err
 		}
 		b.hosts = append(b.hosts, h)
-		return pool.New(ctx, pool.Config{Host: h, Courses: b.courses, Python: runtime.Python("/usr/bin/python3"), Spares: spares})
+		return pool.New(ctx, pool.Config{Host: h, Courses: b.courses, Python: runtime.Python("/usr/bin/python3"), Spares: spares, Languages: languages})
 	}
 	if b.spares, err = start(8); err != nil {
 		return nil, err
