@@ -40,9 +40,18 @@ func Compress(b []byte) ([]byte, error) {
 	if len(b) > MaxSize {
 		return nil, ErrTooLarge
 	}
-	object := coders().enc.EncodeAll(b, make([]byte, 0, len(b)/2+64))
-	sum := Sum(object)
-	return append(append(object, trailerHead...), sum[:8]...), nil
+	return AppendCompressed(Buffer(len(b) + len(b)>>9 + 64)[:0], b)
+}
+
+// AppendCompressed is Compress behind dst, whose room it uses.
+func AppendCompressed(dst, b []byte) ([]byte, error) {
+	if len(b) > MaxSize {
+		return nil, ErrTooLarge
+	}
+	from := len(dst)
+	dst = coders().enc.EncodeAll(b, dst)
+	sum := Sum(dst[from:])
+	return append(append(dst, trailerHead...), sum[:8]...), nil
 }
 
 // Decompress reads what Compress wrote; anything else is a CorruptError for d.
@@ -69,7 +78,7 @@ func Decompress(d Digest, object []byte) ([]byte, error) {
 	if blocks := uint64(len(object)) / 3; h.FrameContentSize>>17 > blocks {
 		return nil, &CorruptError{d, "declared size does not fit the object"}
 	}
-	b, err := coders().dec.DecodeAll(object, make([]byte, 0, h.FrameContentSize))
+	b, err := coders().dec.DecodeAll(object, Buffer(int(h.FrameContentSize))[:0])
 	if err != nil {
 		return nil, &CorruptError{d, err.Error()}
 	}

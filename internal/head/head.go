@@ -132,6 +132,20 @@ func CheckVersion(v string) error {
 	return nil
 }
 
+// Check is what a Store does first: it refuses a course or a version ("" for
+// none) that is no name, and work for a context that has ended.
+func Check(ctx context.Context, course, version string) error {
+	if err := CheckCourse(course); err != nil {
+		return err
+	}
+	if version != "" {
+		if err := CheckVersion(version); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 func alnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }

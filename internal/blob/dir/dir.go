@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -29,8 +30,9 @@ var _ blob.Store = (*Store)(nil)
 
 // Store implements blob.Store.
 type Store struct {
-	root string // holds <2 hex>/
-	lock *os.File
+	root    string // holds <2 hex>/
+	lock    *os.File
+	buffers sync.Pool // of *[]byte, for objects on their way to the disk
 
 	mu      sync.Mutex // guards the fields below
 	dirty   []string   // files renamed into place since the last Sync
@@ -40,6 +42,9 @@ type Store struct {
 // syncEach is up to how many files are fsynced one by one. syncfs writes back
 // the whole filesystem, other programs' data too, so a small push avoids it.
 const syncEach = 16
+
+// content bounds blobs of content; what is larger is a manifest, one a push.
+const content = 1 << 20
 
 // Open uses the directory root, which it creates below an existing parent.
 func Open(root string) (*Store, error) {
@@ -53,7 +58,9 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{root: root, lock: lock}, nil
+	s := &Store{root: root, lock: lock}
+	s.buffers.New = func() any { return new([]byte) }
+	return s, nil
 }
 
 // Close releases the lock file.
@@ -66,7 +73,7 @@ func (s *Store) Close() error {
 
 func (s *Store) path(d blob.Digest) string {
 	name := d.String()
-	return filepath.Join(s.root, name[:2], name)
+	return s.root + "/" + name[:2] + "/" + name
 }
 
 // Fetch implements blob.Fetcher.
@@ -74,7 +81,7 @@ func (s *Store) Fetch(ctx context.Context, d blob.Digest) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	object, err := os.ReadFile(s.path(d))
+	object, err := readFile(s.path(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, err := os.Stat(s.root); err != nil {
 			return nil, err // the store itself is gone
@@ -87,12 +94,31 @@ func (s *Store) Fetch(ctx context.Context, d blob.Digest) ([]byte, error) {
 	return blob.Decompress(d, object)
 }
 
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Size() > blob.MaxSize+blob.MaxSize/8 {
+		return nil, fmt.Errorf("%s has %d bytes, more than any object", path, st.Size())
+	}
+	b := blob.Buffer(int(st.Size())) // objects do not grow
+	_, err = io.ReadFull(f, b)
+	return b, err
+}
+
 // Put implements blob.Putter.
 func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
-	object, err := blob.Compress(b)
+	object, done, err := s.compress(b)
 	if err != nil {
 		return err
 	}
+	defer done()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -109,7 +135,7 @@ func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := durable.Rename(tmp, path); err != nil {
 		os.Remove(tmp)
 		return err
 	}
@@ -122,6 +148,17 @@ func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
 		s.dirty = append(s.dirty, path)
 	}
 	return nil
+}
+
+// compress makes the object of b, in a buffer that is used again after done.
+func (s *Store) compress(b []byte) (object []byte, done func(), err error) {
+	if len(b) > content {
+		object, err = blob.Compress(b)
+		return object, func() {}, err
+	}
+	buf := s.buffers.Get().(*[]byte)
+	*buf, err = blob.AppendCompressed((*buf)[:0], b)
+	return *buf, func() { s.buffers.Put(buf) }, err
 }
 
 // Probe implements blob.Prober.

@@ -40,7 +40,7 @@ func (s *Store) path(elem ...string) string {
 
 // Get implements head.Store.
 func (s *Store) Get(ctx context.Context, course string) (head.Head, head.Token, error) {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return head.Head{}, "", err
 	}
 	record, err := s.read(s.path("heads", course))
@@ -53,7 +53,7 @@ func (s *Store) Get(ctx context.Context, course string) (head.Head, head.Token, 
 
 // Swap implements head.Store.
 func (s *Store) Swap(ctx context.Context, course string, old head.Token, h head.Head) error {
-	if err := check(ctx, course, h.Version); err != nil {
+	if err := head.Check(ctx, course, h.Version); err != nil {
 		return err
 	}
 	record, err := h.Encode()
@@ -71,7 +71,7 @@ func (s *Store) Swap(ctx context.Context, course string, old head.Token, h head.
 
 // Remove implements head.Store.
 func (s *Store) Remove(ctx context.Context, course string, old head.Token) error {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
 	return s.change(ctx, course, old, func(path string) error {
@@ -128,7 +128,7 @@ func (s *Store) Courses(ctx context.Context) ([]string, error) {
 
 // GetVersion implements head.Store.
 func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Version, error) {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return head.Version{}, err
 	}
 	record, err := s.read(s.path("versions", course, version))
@@ -140,7 +140,7 @@ func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Ve
 
 // PutVersion implements head.Store.
 func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, error) {
-	if err := check(ctx, v.Course, v.Version); err != nil {
+	if err := head.Check(ctx, v.Course, v.Version); err != nil {
 		return head.Version{}, err
 	}
 	record, err := v.Encode()
@@ -159,7 +159,7 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, e
 
 // ListVersions implements head.Store.
 func (s *Store) ListVersions(ctx context.Context, course string, fn func(head.Stored) error) error {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
 	kept, err := s.names(ctx, head.CheckVersion, "kept", course)
@@ -204,7 +204,7 @@ func (s *Store) ListVersions(ctx context.Context, course string, fn func(head.St
 
 // Keep implements head.Store.
 func (s *Store) Keep(ctx context.Context, course, version string, keep bool) error {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
 	path := s.path("kept", course, version)
@@ -219,7 +219,7 @@ func (s *Store) Keep(ctx context.Context, course, version string, keep bool) err
 
 // RemoveVersion implements head.Store.
 func (s *Store) RemoveVersion(ctx context.Context, course, version string) error {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
 	if err := s.mkdir("removed", course); err != nil {
@@ -238,7 +238,7 @@ func (s *Store) RemoveVersion(ctx context.Context, course, version string) error
 
 // PurgeVersion implements head.Store. Folders that become empty go with it.
 func (s *Store) PurgeVersion(ctx context.Context, course, version string) error {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
 	if err := ignore(os.Remove(s.path("removed", course, version)), fs.ErrNotExist); err != nil {
@@ -311,18 +311,6 @@ func (s *Store) mkdir(elem ...string) error {
 		}
 	}
 	return nil
-}
-
-func check(ctx context.Context, course, version string) error {
-	if err := head.CheckCourse(course); err != nil {
-		return err
-	}
-	if version != "" {
-		if err := head.CheckVersion(version); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
 }
 
 func ignore(err, target error) error {

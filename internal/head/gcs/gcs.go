@@ -26,7 +26,7 @@ func New(b *gcs.Bucket) *Store { return &Store{b} }
 
 // Get implements head.Store.
 func (s *Store) Get(ctx context.Context, course string) (head.Head, head.Token, error) {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return head.Head{}, "", err
 	}
 	record, gen, err := s.read(ctx, "heads/"+course)
@@ -39,7 +39,7 @@ func (s *Store) Get(ctx context.Context, course string) (head.Head, head.Token, 
 
 // Swap implements head.Store.
 func (s *Store) Swap(ctx context.Context, course string, old head.Token, h head.Head) error {
-	if err := check(ctx, course, h.Version); err != nil {
+	if err := head.Check(ctx, course, h.Version); err != nil {
 		return err
 	}
 	record, err := h.Encode()
@@ -63,7 +63,7 @@ func (s *Store) Swap(ctx context.Context, course string, old head.Token, h head.
 
 // Remove implements head.Store.
 func (s *Store) Remove(ctx context.Context, course string, old head.Token) error {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
 	gen, err := parse(old)
@@ -111,7 +111,7 @@ func (s *Store) courses(ctx context.Context, prefixes ...string) ([]string, erro
 
 // GetVersion implements head.Store.
 func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Version, error) {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return head.Version{}, err
 	}
 	record, _, err := s.read(ctx, "versions/"+course+"/"+version)
@@ -123,7 +123,7 @@ func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Ve
 
 // PutVersion implements head.Store.
 func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, error) {
-	if err := check(ctx, v.Course, v.Version); err != nil {
+	if err := head.Check(ctx, v.Course, v.Version); err != nil {
 		return head.Version{}, err
 	}
 	record, err := v.Encode()
@@ -142,7 +142,7 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, e
 
 // ListVersions implements head.Store.
 func (s *Store) ListVersions(ctx context.Context, course string, fn func(head.Stored) error) error {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
 	found := map[string]map[string]gcs.Attrs{}
@@ -185,7 +185,7 @@ func (s *Store) ListVersions(ctx context.Context, course string, fn func(head.St
 
 // Keep implements head.Store.
 func (s *Store) Keep(ctx context.Context, course, version string, keep bool) error {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
 	name := "kept/" + course + "/" + version
@@ -201,7 +201,7 @@ func (s *Store) Keep(ctx context.Context, course, version string, keep bool) err
 
 // RemoveVersion implements head.Store: the record is copied before it is deleted.
 func (s *Store) RemoveVersion(ctx context.Context, course, version string) error {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
 	from, to := "versions/"+course+"/"+version, "removed/"+course+"/"+version
@@ -224,7 +224,7 @@ func (s *Store) RemoveVersion(ctx context.Context, course, version string) error
 
 // PurgeVersion implements head.Store.
 func (s *Store) PurgeVersion(ctx context.Context, course, version string) error {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
 	return s.remove(ctx, "removed/"+course+"/"+version)
@@ -250,16 +250,4 @@ func (s *Store) remove(ctx context.Context, name string) error {
 		return nil
 	}
 	return err
-}
-
-func check(ctx context.Context, course, version string) error {
-	if err := head.CheckCourse(course); err != nil {
-		return err
-	}
-	if version != "" {
-		if err := head.CheckVersion(version); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
 }

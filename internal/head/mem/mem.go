@@ -41,7 +41,7 @@ func New() *Store {
 
 // Get implements head.Store.
 func (s *Store) Get(ctx context.Context, course string) (head.Head, head.Token, error) {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return head.Head{}, "", err
 	}
 	s.mu.Lock()
@@ -56,7 +56,7 @@ func (s *Store) Get(ctx context.Context, course string) (head.Head, head.Token, 
 
 // Swap implements head.Store.
 func (s *Store) Swap(ctx context.Context, course string, old head.Token, h head.Head) error {
-	if err := check(ctx, course, h.Version); err != nil {
+	if err := head.Check(ctx, course, h.Version); err != nil {
 		return err
 	}
 	data, err := h.Encode()
@@ -75,7 +75,7 @@ func (s *Store) Swap(ctx context.Context, course string, old head.Token, h head.
 
 // Remove implements head.Store.
 func (s *Store) Remove(ctx context.Context, course string, old head.Token) error {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -110,7 +110,7 @@ func (s *Store) Courses(ctx context.Context) ([]string, error) {
 
 // GetVersion implements head.Store.
 func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Version, error) {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return head.Version{}, err
 	}
 	s.mu.Lock()
@@ -124,7 +124,7 @@ func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Ve
 
 // PutVersion implements head.Store.
 func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, error) {
-	if err := check(ctx, v.Course, v.Version); err != nil {
+	if err := head.Check(ctx, v.Course, v.Version); err != nil {
 		return head.Version{}, err
 	}
 	data, err := v.Encode()
@@ -142,7 +142,7 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, e
 
 // ListVersions implements head.Store.
 func (s *Store) ListVersions(ctx context.Context, course string, fn func(head.Stored) error) error {
-	if err := check(ctx, course, ""); err != nil {
+	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -190,7 +190,7 @@ func (s *Store) PurgeVersion(ctx context.Context, course, version string) error 
 func (s *Store) Sweep(ctx context.Context, _ time.Time) error { return ctx.Err() }
 
 func (s *Store) edit(ctx context.Context, course, version string, fn func(*record)) error {
-	if err := check(ctx, course, version); err != nil {
+	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -203,16 +203,4 @@ func (s *Store) edit(ctx context.Context, course, version string, fn func(*recor
 	}
 	s.recs[k] = r
 	return nil
-}
-
-func check(ctx context.Context, course, version string) error {
-	if err := head.CheckCourse(course); err != nil {
-		return err
-	}
-	if version != "" {
-		if err := head.CheckVersion(version); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
 }
