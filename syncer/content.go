@@ -9,7 +9,6 @@ import (
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/manifest"
-	"github.com/prairielambda/prairielambda/syncer/pack"
 )
 
 // retain bounds the bytes of small files that are kept between reading them and
@@ -37,26 +36,18 @@ type filler struct {
 	parts []part
 	later []int // chunks that need contents which were not read or not kept
 
-	prevFiles []int               // per previous chunk
-	packFiles []int               // per previous blob
+	prevFiles []int32             // per previous chunk
+	packFiles []int32             // per previous blob
 	indexes   map[int]blob.Digest // of files in blocks that were read, by entry
 	held      int                 // bytes kept for later
+	slab      []byte              // what is left of the room for small files
 	step      func(bytes int64)
 }
 
 func newFiller(p *plan, t tree, puts *uploader, step func(int64)) *filler {
 	f := &filler{plan: p, tree: t, puts: puts, step: step, indexes: map[int]blob.Digest{}}
-	if prev := p.prev; prev != nil {
-		f.prevFiles, f.packFiles = make([]int, prev.Chunks()), make([]int, prev.Blobs())
-		cur := prev.Cursor()
-		for i := range prev.Len() {
-			if prev.Type(i) == manifest.File {
-				f.prevFiles[prev.ChunkOf(i)]++
-				if x := cur.Locate(i); x.Blob >= 0 {
-					f.packFiles[x.Blob]++
-				}
-			}
-		}
+	if p.prev != nil {
+		f.prevFiles, f.packFiles = p.prev.FilesPer()
 	}
 	f.parts = make([]part, len(p.spec.Chunks))
 	for i := range p.spec.Entries {
@@ -142,7 +133,7 @@ func (f *filler) reusable(k int) bool {
 		pk := f.prev.ChunkOf(f.from[i])
 		if was < 0 {
 			was = pk
-			if old := f.prev.ChunkHead(pk); old.Kind != head.Kind || old.Root != f.from[head.Root] || f.prevFiles[pk] != len(c.files) {
+			if old := f.prev.ChunkHead(pk); old.Kind != head.Kind || old.Root != f.from[head.Root] || int(f.prevFiles[pk]) != len(c.files) {
 				return false
 			}
 		}
@@ -169,7 +160,7 @@ func (f *filler) take(i int, n *node, size int64, r io.Reader) error {
 	if size > manifest.BlockSize {
 		return f.takeBlocks(i, n, size, r)
 	}
-	b := make([]byte, size)
+	b := f.room(size)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return err
 	}
@@ -192,6 +183,20 @@ func (f *filler) take(i int, n *node, size int64, r io.Reader) error {
 		c.kept, c.keptSize, c.dropped = nil, 0, true
 	}
 	return nil
+}
+
+// room is where a file is read to. Small files that are read one after another
+// lie side by side, as a pack wants them.
+func (f *filler) room(size int64) []byte {
+	if size >= manifest.OwnSize {
+		return make([]byte, size)
+	}
+	if int64(len(f.slab)) < size {
+		f.slab = make([]byte, manifest.PackSize)
+	}
+	b := f.slab[:size]
+	f.slab = f.slab[size:]
+	return b
 }
 
 // takeBlocks never holds more than a block of the file.
@@ -218,210 +223,4 @@ func (f *filler) takeBlocks(i int, n *node, size int64, r io.Reader) error {
 func (f *filler) learn(i int, n *node, size int64, d blob.Digest) {
 	n.known, n.size, n.digest = true, size, d
 	f.spec.Entries[i].Size, f.spec.Entries[i].Digest = size, d
-}
-
-// finish packs a chunk whose files are all known. While the tree is being read,
-// a chunk that needs contents it does not have is put off.
-func (f *filler) finish(ctx context.Context, k int, reading bool) error {
-	c := &f.parts[k]
-	if c.reused = f.reusable(k); c.reused { // what was read turned out to be as before
-		c.kept = nil
-		return nil
-	}
-	root := f.path(f.spec.Chunks[k].Root)
-	var small []pack.File
-	var entries []int
-	for _, i := range c.files {
-		if e := &f.spec.Entries[i]; e.Size > 0 && e.Size < manifest.OwnSize {
-			small, entries = append(small, pack.File{Path: f.path(i)[len(root):], Size: e.Size}), append(entries, i)
-		}
-	}
-	packs := make(map[int][]int) // members by the first
-	var need [][]int
-	for _, n := range pack.Plan(small) {
-		members := entries[:n]
-		entries = entries[n:]
-		packs[members[0]] = members
-		if f.oldPack(members) < 0 {
-			need = append(need, members)
-		}
-	}
-	if reading && !f.complete(c, need) {
-		f.later = append(f.later, k)
-		if f.held += c.keptSize; f.held > retain {
-			f.held -= c.keptSize
-			c.kept, c.keptSize = nil, 0
-		}
-		return nil
-	}
-	made := map[int]blob.Digest{}
-	for _, members := range need {
-		d, err := f.pack(ctx, c, members)
-		if err != nil {
-			return err
-		}
-		made[members[0]] = d
-	}
-	c.kept = nil
-	return f.assign(k, packs, made)
-}
-
-// oldPack is the previous pack of exactly these files, or -1.
-func (f *filler) oldPack(members []int) int {
-	old := -1
-	for _, i := range members {
-		if !f.stored(i) {
-			return -1
-		}
-		x := f.prev.Locate(f.from[i])
-		if old >= 0 && x.Blob != old {
-			return -1
-		}
-		old = x.Blob
-	}
-	if f.packFiles[old] != len(members) {
-		return -1
-	}
-	return old
-}
-
-func (f *filler) complete(c *part, packs [][]int) bool {
-	for _, members := range packs {
-		for _, i := range members {
-			if _, ok := c.kept[i]; !ok {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// pack concatenates the members' contents, reading again what is not at hand.
-func (f *filler) pack(ctx context.Context, c *part, members []int) (blob.Digest, error) {
-	var missing []*node
-	contents := map[*node][]byte{}
-	for _, i := range members {
-		if _, ok := c.kept[i]; !ok {
-			n, err := f.node(ctx, i)
-			if err != nil {
-				return blob.Digest{}, err
-			}
-			missing = append(missing, n)
-		}
-	}
-	if len(missing) == 0 {
-		return f.join(c, members, nil)
-	}
-	if err := f.tree.read(ctx, missing, func(n *node, _ int64, r io.Reader) (err error) {
-		contents[n], err = io.ReadAll(io.LimitReader(r, manifest.OwnSize))
-		return err
-	}); err != nil {
-		return blob.Digest{}, err
-	}
-	return f.join(c, members, contents)
-}
-
-func (f *filler) join(c *part, members []int, again map[*node][]byte) (blob.Digest, error) {
-	var b []byte
-	for _, i := range members {
-		content, ok := c.kept[i]
-		if !ok {
-			content = again[f.nodes[i]]
-			if e := &f.spec.Entries[i]; blob.Sum(content) != e.Digest {
-				return blob.Digest{}, &RefusedError{fmt.Sprintf("%q changed while it was read", f.path(i))}
-			}
-		}
-		b = append(b, content...)
-	}
-	d := blob.Sum(b)
-	return d, f.puts.put(d, b)
-}
-
-// node is entry i's node, which a copied entry gets by listing its directories.
-func (f *filler) node(ctx context.Context, i int) (*node, error) {
-	if n := f.nodes[i]; n != nil {
-		return n, nil
-	}
-	dir, err := f.node(ctx, f.up[i])
-	if err != nil {
-		return nil, err
-	}
-	if dir.kids == nil {
-		if err := f.tree.list(ctx, []*node{dir}, f.prev); err != nil {
-			return nil, err
-		}
-	}
-	for _, k := range dir.kids {
-		if k.name == f.spec.Entries[i].Name {
-			f.nodes[i] = k
-			return k, nil
-		}
-	}
-	return nil, fmt.Errorf("%q is in the previous manifest but not in the same git tree", f.path(i))
-}
-
-func (f *filler) path(i int) string {
-	if i == 0 {
-		return ""
-	}
-	return f.path(f.up[i]) + "/" + f.spec.Entries[i].Name
-}
-
-// assign lists the chunk's blobs in the order of first use; Blob is an index
-// into that list until number.
-func (f *filler) assign(k int, packs map[int][]int, made map[int]blob.Digest) error {
-	c := &f.parts[k]
-	for _, i := range c.files {
-		e := &f.spec.Entries[i]
-		r := manifest.SpecBlob{Kind: manifest.WhereSize(e.Size), Digest: e.Digest, Chunk: k}
-		switch r.Kind {
-		case manifest.Empty:
-			continue
-		case manifest.Pack:
-			members, first := packs[i]
-			if !first {
-				continue
-			}
-			var ok bool
-			if r.Digest, ok = made[i]; !ok {
-				r.Digest = f.prev.Blob(f.oldPack(members)).Digest
-			}
-			for _, j := range members {
-				f.spec.Entries[j].Blob = len(c.blobs)
-			}
-		case manifest.Own:
-			e.Blob = len(c.blobs)
-		case manifest.Blocks:
-			var ok bool
-			if r.Digest, ok = f.indexes[i]; !ok {
-				r.Digest = f.prev.Blob(f.prev.Locate(f.from[i]).Blob).Digest
-			}
-			e.Blob = len(c.blobs)
-		}
-		c.blobs = append(c.blobs, r)
-	}
-	return nil
-}
-
-// number turns each chunk's own blob numbers into the manifest's.
-func (f *filler) number() {
-	var cur *manifest.Cursor
-	if f.prev != nil {
-		cur = f.prev.Cursor()
-	}
-	for k := range f.parts {
-		c := &f.parts[k]
-		base := len(f.spec.Blobs)
-		for _, i := range c.files {
-			e := &f.spec.Entries[i]
-			switch {
-			case e.Size == 0:
-			case c.reused:
-				e.Blob = cur.Locate(f.from[i]).Blob - c.first + base
-			default:
-				e.Blob += base
-			}
-		}
-		f.spec.Blobs = append(f.spec.Blobs, c.blobs...)
-	}
 }

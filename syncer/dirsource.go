@@ -15,12 +15,13 @@ import (
 
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/manifest"
+	"github.com/prairielambda/prairielambda/syncer/git"
 )
 
 // Dir is the directory at path as it is now: every file in it but what is
-// called .git. The version is the manifest's digest, so that equal trees are one
-// version. stats, which may be nil, remembers which files need no reading; one
-// Stats belongs to one directory.
+// called .git and, at the top of a repository, what git ignores. The version is
+// the manifest's digest, so that equal trees are one version. stats, which may be
+// nil, remembers which files need no reading; one Stats belongs to one directory.
 func Dir(path string, stats *Stats) Source {
 	if stats == nil {
 		stats = &Stats{}
@@ -33,25 +34,37 @@ type dirSource struct {
 	stats *Stats
 }
 
-func (s dirSource) open(context.Context) (tree, error) {
+func (s dirSource) open(ctx context.Context) (tree, error) {
 	path, err := filepath.EvalSymlinks(s.path)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
 	if err != nil {
 		return nil, err
+	}
+	names, err := git.Ignored(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	ignored := make(map[string]bool, len(names))
+	for _, name := range names {
+		ignored[strings.TrimSuffix(name, "/")] = true
 	}
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &dirTree{path: path, fd: fd, stats: s.stats, opened: time.Now()}, nil
+	return &dirTree{path: path, fd: fd, stats: s.stats, ignored: ignored, opened: time.Now()}, nil
 }
 
 // dirTree reads below one descriptor. Other programs may change the tree at any
 // moment, so that no path is followed through a symlink or upwards.
 type dirTree struct {
-	path   string
-	fd     int
-	stats  *Stats
-	opened time.Time
+	path    string
+	fd      int
+	stats   *Stats
+	ignored map[string]bool // by path
+	opened  time.Time
 }
 
 func (t *dirTree) version() string  { return "" }
@@ -106,7 +119,7 @@ func (t *dirTree) listOne(d *node, prev *manifest.Manifest) error {
 	dir := d.path()
 	d.kids = make([]*node, 0, len(names))
 	for _, name := range names {
-		if name == ".git" {
+		if name == ".git" || t.ignored[strings.TrimPrefix(dir+"/"+name, "/")] {
 			continue
 		}
 		n := &node{name: name, parent: d, prev: -1}

@@ -70,7 +70,7 @@ func (t *gitTree) list(ctx context.Context, dirs []*node, prev *manifest.Manifes
 		}
 	}
 	trees := make([][]git.Entry, len(ids))
-	if err := t.repo.Trees(ids, func(i int, es []git.Entry) error {
+	if err := t.repo.Trees(ctx, ids, func(i int, es []git.Entry) error {
 		if es == nil && i < len(dirs) {
 			return fmt.Errorf("tree %s of %q: %w (a shallow or partial clone?)", t.hex(ids[i]), dirs[i].path(), git.ErrMissing)
 		}
@@ -91,7 +91,7 @@ func (t *gitTree) list(ctx context.Context, dirs []*node, prev *manifest.Manifes
 			return err
 		}
 	}
-	return t.readLinks(links)
+	return t.readLinks(ctx, links)
 }
 
 func fillGit(d *node, entries []git.Entry, old map[string]git.Entry, prev *manifest.Manifest, links *[]*node) error {
@@ -134,8 +134,8 @@ func matchPrev(n *node, prev *manifest.Manifest) {
 	}
 }
 
-func (t *gitTree) readLinks(links []*node) error {
-	return t.read(context.Background(), links, func(n *node, size int64, r io.Reader) error {
+func (t *gitTree) readLinks(ctx context.Context, links []*node) error {
+	return t.read(ctx, links, func(n *node, size int64, r io.Reader) error {
 		if size == 0 || size > 4095 {
 			return &RefusedError{fmt.Sprintf("%q: a symlink with a target of %d bytes", n.path(), size)}
 		}
@@ -149,22 +149,17 @@ func (t *gitTree) readLinks(links []*node) error {
 }
 
 func (t *gitTree) read(ctx context.Context, files []*node, fn func(*node, int64, io.Reader) error) error {
-	for batch := range slices.Chunk(files, 4096) {
-		ids := make([]git.ID, len(batch))
-		for i, n := range batch {
-			ids[i] = n.id
+	ids := make([]git.ID, len(files))
+	for i, n := range files {
+		ids[i] = n.id
+	}
+	return t.repo.Objects(ctx, ids, func(i int, kind string, size int64, r io.Reader) error {
+		if kind != "blob" {
+			return fmt.Errorf("object %s of %q: %w", t.hex(ids[i]), files[i].path(), git.ErrMissing)
 		}
-		if err := t.repo.Objects(ids, func(i int, kind string, size int64, r io.Reader) error {
-			if kind != "blob" {
-				return fmt.Errorf("object %s of %q: %w", t.hex(ids[i]), batch[i].path(), git.ErrMissing)
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			return fn(batch[i], size, r)
-		}); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-	}
-	return nil
+		return fn(files[i], size, r)
+	})
 }

@@ -33,11 +33,10 @@ type store struct {
 func newStore(t testing.TB) *store { return storeAt(t, t.TempDir()) }
 
 func storeAt(t testing.TB, root string) *store {
-	s := &store{root: root}
 	d, err := blobdir.Open(filepath.Join(root, "blobs"))
 	require.NoError(t, err)
 	t.Cleanup(func() { d.Close() })
-	s.heads = headdir.New(root)
+	s := &store{root: root, heads: headdir.New(root)}
 	s.blobs = blob.Verified(blob.Metered(d, func(o blob.Op) {
 		switch o.Name {
 		case "put":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,7 +46,8 @@ func (s *Syncer) push(ctx context.Context, course string, src Source, full bool)
 	if err != nil {
 		return r, err
 	}
-	defer t.close()
+	closed := sync.OnceValue(t.close)
+	defer closed()
 	if cur.err != nil {
 		return r, fmt.Errorf("read the head of %s: %w", course, cur.err)
 	}
@@ -59,7 +61,7 @@ func (s *Syncer) push(ctx context.Context, course string, src Source, full bool)
 			return r, fmt.Errorf("read version %s: %w", v, err)
 		}
 	}
-	rec, err := s.build(ctx, &r, t, cur, full)
+	rec, err := s.build(ctx, &r, t, closed, cur, full)
 	if err != nil {
 		return r, err
 	}
@@ -81,8 +83,9 @@ func (s *Syncer) current(ctx context.Context, course string) (c current) {
 	return c
 }
 
-// build stores everything of the version but its head.
-func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full bool) (rec head.Version, err error) {
+// build stores everything of the version but its head. It closes the tree as
+// soon as all of it is read.
+func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() error, cur current, full bool) (rec head.Version, err error) {
 	var prev *manifest.Manifest
 	if !full && cur.head.Version != "" {
 		if prev, err = s.Manifest(ctx, cur.head.Manifest); err != nil {
@@ -98,9 +101,12 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full
 	if err != nil {
 		return rec, err
 	}
-	p := flatten(root, prev, t.idLen())
-	if err := p.checkLinks(); err != nil {
-		return rec, err
+	p := sparse(root, prev, t.idLen())
+	if p == nil {
+		p = flatten(root, prev, t.idLen())
+		if err := p.checkLinks(); err != nil {
+			return rec, err
+		}
 	}
 	puts := newUploader(ctx, s.cfg.Blobs, s.cfg.Uploads)
 	f := newFiller(p, t, puts, s.stepper(len(p.spec.Entries), puts))
@@ -111,7 +117,8 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full
 	if err != nil {
 		return rec, err
 	}
-	b, err := p.spec.Draft()
+	go closed() // while the manifest is made; push waits for it
+	b, err := p.draft()
 	var bad *manifest.FormatError
 	if errors.As(err, &bad) {
 		return rec, &RefusedError{bad.Reason}
@@ -124,13 +131,8 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, cur current, full
 	if rec.Version == "" {
 		rec.Version = digest.String()
 	}
-	rec.Chunks = len(p.spec.Chunks)
-	for i := range p.spec.Entries {
-		if e := &p.spec.Entries[i]; e.Type == manifest.File {
-			rec.Files++
-			rec.Bytes += e.Size
-		}
-	}
+	rec.Chunks = p.chunks()
+	rec.Files, rec.Bytes = p.total()
 	r.ChunksChanged = p.changed()
 	r.BlobsUploaded, r.BytesUploaded = int(puts.count.Load()), puts.bytes.Load()
 	if rec.Version != cur.head.Version || full {
@@ -233,44 +235,4 @@ func (s *Syncer) stepper(entries int, puts *uploader) func(int64) {
 			Files: entries, FilesRead: int(files.Add(1)), Bytes: bytes.Add(n), Uploaded: int(puts.count.Load()),
 		})
 	}
-}
-
-// changed counts the chunks that are not what they were.
-func (p *plan) changed() int {
-	if p.prev == nil {
-		return len(p.spec.Chunks)
-	}
-	dirty := make([]bool, len(p.spec.Chunks))
-	size := make([]int, len(p.spec.Chunks))
-	was := make([]int, p.prev.Chunks())
-	for i := range p.prev.Len() {
-		was[p.prev.ChunkOf(i)]++
-	}
-	for i := range p.spec.Entries {
-		e := &p.spec.Entries[i]
-		size[e.Chunk]++
-		if p.nodes[i] == nil || dirty[e.Chunk] {
-			continue
-		}
-		if p.from[i] < 0 || p.prev.Entry(p.from[i]) != withSize(e) {
-			dirty[e.Chunk] = true
-		}
-	}
-	n := 0
-	for k, c := range p.spec.Chunks {
-		old := p.from[c.Root]
-		if dirty[k] || old < 0 || was[p.prev.ChunkOf(old)] != size[k] && c.Kind != manifest.Thumbnails {
-			n++
-		}
-	}
-	return n
-}
-
-// withSize is the entry as a manifest would give it back.
-func withSize(e *manifest.SpecEntry) manifest.Entry {
-	w := e.Entry
-	if w.Type == manifest.Symlink {
-		w.Size = int64(len(w.Target))
-	}
-	return w
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -120,8 +121,10 @@ func TestGCKeepsExactlyWhatIsKept(t *testing.T) {
 }
 
 // TestGCBesidePushes: pushes, rollbacks and collections with a short grace
-// period race; whatever a record reaches is there after each of them.
+// period race; whatever a record reaches is there after each of them. (With
+// processes, and on gs: test/script/syncer.)
 func TestGCBesidePushes(t *testing.T) {
+	const grace = 1500 * time.Millisecond // far more than a push takes
 	s, dir := newStore(t), repo(t, course())
 	rounds := 25
 	if os.Getenv("SOAK") != "" {
@@ -133,6 +136,7 @@ func TestGCBesidePushes(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
+	var runs, removed atomic.Int64
 	wg.Go(func() {
 		for {
 			select {
@@ -140,19 +144,27 @@ func TestGCBesidePushes(t *testing.T) {
 				return
 			default:
 			}
-			// Nothing but the head is kept; a push here takes far less than the grace.
-			if _, err := s.GC(t.Context(), GCPolicy{Grace: 1500 * time.Millisecond}); err != nil {
+			// Nothing but the head is kept.
+			r, err := s.GC(t.Context(), GCPolicy{Grace: grace})
+			if err != nil {
 				t.Errorf("gc: %v", err)
 				return
 			}
+			runs.Add(1)
+			removed.Add(int64(r.BlobsRemoved))
 		}
 	})
-	for i := range rounds {
+	i := 0
+	for ; i < rounds || removed.Load() == 0 && i < 50*rounds; i++ {
 		rev := revs[(i*5)%len(revs)]
+		if i%(len(revs)+1) == 0 {
+			commit(t, dir, map[string]string{"questions/a/server.py": fmt.Sprint("new", i)})
+			rev = "HEAD"
+		}
 		start := time.Now()
 		_, err := s.Push(t.Context(), "c", Git(dir, rev))
 		require.NoError(t, err)
-		require.Less(t, time.Since(start), 1500*time.Millisecond, "this machine is too slow for the test's grace period")
+		require.Less(t, time.Since(start), grace, "this machine is too slow for the test's grace period")
 		m := s.manifestOf(t, "c")
 		for k, fs := range filesByBlob(m) {
 			_, err := s.blobs.Fetch(t.Context(), m.Blob(k).Digest)
@@ -162,6 +174,7 @@ func TestGCBesidePushes(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	s.clean(t)
+	t.Logf("%d pushes beside %d collections, which removed %d blobs", i, runs.Load(), removed.Load())
 }
 
 // TestGCStopsAtWhatItCannotRead: a damaged record may reach anything.

@@ -2,11 +2,8 @@ package syncer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 
-	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/manifest"
 )
 
@@ -73,18 +70,12 @@ func prevHas(prev *manifest.Manifest, dir int, name string) bool {
 	return ok && prev.Entry(i).Type != manifest.Dir
 }
 
-// plan is the new version's tree in the manifest's order.
-type plan struct {
-	spec  manifest.Spec
-	nodes []*node // per entry; nil where the entry was copied
-	from  []int   // per entry: the same path in the previous manifest, or -1
-	up    []int   // per entry: its directory
-	prev  *manifest.Manifest
-}
-
-// count is the number of nodes from n down.
+// count is by how many nodes the tree from n down exceeds the previous one's.
 func (n *node) count() int {
 	c := 1
+	if n.prev >= 0 {
+		c = 0
+	}
 	for _, k := range n.kids {
 		c += k.count()
 	}
@@ -108,7 +99,7 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 	size := root.count()
 	if prev != nil {
 		cur = prev.Cursor()
-		size += prev.Len() // at most: what was expanded is counted twice
+		size += prev.Len() // at most: what was removed is counted, too
 	}
 	queue = append(make([]item, 0, size), queue...)
 	p.nodes, p.from, p.up = make([]*node, 0, size), make([]int, 0, size), make([]int, 0, size)
@@ -174,26 +165,4 @@ func flatten(root *node, prev *manifest.Manifest, treeLen int) *plan {
 		}
 	}
 	return p
-}
-
-// checkLinks refuses symlinks that leave the course, before anything is stored:
-// it encodes the tree with empty files, if it has any symlink at all.
-func (p *plan) checkLinks() error {
-	isLink := func(e manifest.SpecEntry) bool { return e.Type == manifest.Symlink }
-	if !slices.ContainsFunc(p.spec.Entries, isLink) {
-		return nil
-	}
-	bare := p.spec
-	bare.Entries = slices.Clone(bare.Entries)
-	for i := range bare.Entries {
-		if e := &bare.Entries[i]; e.Type == manifest.File {
-			e.Size, e.Digest, e.Blob = 0, blob.Sum(nil), -1
-		}
-	}
-	_, err := manifest.Encode(&bare)
-	var bad *manifest.FormatError
-	if errors.As(err, &bad) {
-		return &RefusedError{bad.Reason}
-	}
-	return err
 }

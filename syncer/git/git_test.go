@@ -52,7 +52,7 @@ func readAll(t testing.TB, r *Repo, rev string) map[string]string {
 	for todo := []dir{{"", c.Tree}}; len(todo) > 0; todo = todo[1:] {
 		var names []string
 		var ids []ID
-		require.NoError(t, r.Trees([]ID{todo[0].id}, func(_ int, es []Entry) error {
+		require.NoError(t, r.Trees(t.Context(), []ID{todo[0].id}, func(_ int, es []Entry) error {
 			for _, e := range es {
 				if e.Mode == ModeDir {
 					todo = append(todo, dir{todo[0].path + e.Name + "/", e.ID})
@@ -62,7 +62,7 @@ func readAll(t testing.TB, r *Repo, rev string) map[string]string {
 			}
 			return nil
 		}))
-		require.NoError(t, r.Objects(ids, func(i int, kind string, _ int64, content io.Reader) error {
+		require.NoError(t, r.Objects(t.Context(), ids, func(i int, kind string, _ int64, content io.Reader) error {
 			require.Equal(t, "blob", kind)
 			b, err := io.ReadAll(content)
 			got[names[i]] = string(b)
@@ -115,7 +115,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 	}
 	_, err = r.Commit("HEAD")
 	require.NoError(t, err, "still in step")
-	require.NoError(t, r.Objects([]ID{{1}}, func(_ int, kind string, _ int64, _ io.Reader) error {
+	require.NoError(t, r.Objects(t.Context(), []ID{{1}}, func(_ int, kind string, _ int64, _ io.Reader) error {
 		require.Empty(t, kind)
 		return nil
 	}))
@@ -151,7 +151,7 @@ func TestDamageIsNoticed(t *testing.T) {
 	r := open(t, dir)
 	id, err := parseID(a, 20)
 	require.NoError(t, err)
-	err = r.Objects([]ID{id}, func(int, string, int64, io.Reader) error { return nil })
+	err = r.Objects(t.Context(), []ID{id}, func(int, string, int64, io.Reader) error { return nil })
 	require.ErrorContains(t, err, "corrupt")
 	_, err = r.Commit("HEAD")
 	require.Error(t, err, "out of step for good")
@@ -170,9 +170,9 @@ func TestAReaderMayStopEarly(t *testing.T) {
 	for i := range ids {
 		ids[i] = id
 	}
-	require.NoError(t, r.Objects(ids[:5], func(int, string, int64, io.Reader) error { n++; return nil }))
+	require.NoError(t, r.Objects(t.Context(), ids[:5], func(int, string, int64, io.Reader) error { n++; return nil }))
 	require.Equal(t, 5, n)
-	err = r.Objects(ids, func(i int, _ string, _ int64, _ io.Reader) error { return io.ErrClosedPipe })
+	err = r.Objects(t.Context(), ids, func(i int, _ string, _ int64, _ io.Reader) error { return io.ErrClosedPipe })
 	require.ErrorIs(t, err, io.ErrClosedPipe)
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -61,6 +62,13 @@ func TestHostileConfigurationRunsNothing(t *testing.T) {
 			// A missing object is what makes git fetch from a promisor.
 			_, err = r.Commit("0123456789012345678901234567890123456789")
 			require.Error(t, err)
+			// So does what reads the working tree.
+			require.NoError(t, os.WriteFile(filepath.Join(dir, ".gitignore"), []byte("*.log\n"), 0o644))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "x.log"), nil, 0o644))
+			require.NoError(t, os.Chtimes(filepath.Join(dir, "a.txt"), time.Time{}, time.Now()))
+			names, err := Ignored(t.Context(), dir)
+			require.NoError(t, err)
+			require.Equal(t, []string{"x.log"}, names)
 			require.NoFileExists(t, pwned)
 		})
 	}
@@ -141,6 +149,11 @@ func TestNothingOutsideIsRead(t *testing.T) {
 			}
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), "root:")
+			names, err := Ignored(t.Context(), dir)
+			require.Empty(t, names)
+			if err != nil {
+				require.NotContains(t, err.Error(), "root:")
+			}
 		})
 	}
 	t.Run("replacement objects", func(t *testing.T) {

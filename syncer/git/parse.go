@@ -36,23 +36,23 @@ type Commit struct {
 
 // parseHeader reads "<id> <kind> <size>\n".
 func parseHeader(line string, idLen int) (id ID, kind string, size int64, err error) {
-	f := strings.Split(strings.TrimSuffix(line, "\n"), " ")
-	if len(f) == 3 && strings.HasSuffix(line, "\n") {
-		if id, err = parseID(f[0], idLen); err == nil {
-			size, err = strconv.ParseInt(f[2], 10, 64)
-		}
-		if err == nil && size >= 0 && f[2] == strconv.FormatInt(size, 10) {
-			switch f[1] {
-			case "blob", "tree", "commit", "tag":
-				return id, f[1], size, nil
-			}
+	rest, whole := strings.CutSuffix(line, "\n")
+	name, rest, _ := strings.Cut(rest, " ")
+	kind, digits, _ := strings.Cut(rest, " ")
+	if id, err = parseID(name, idLen); err == nil {
+		size, err = strconv.ParseInt(digits, 10, 64)
+	}
+	if err == nil && whole && size >= 0 && (digits[0] != '0' || digits == "0") && digits[0] != '+' && digits[0] != '-' {
+		switch kind {
+		case "blob", "tree", "commit", "tag":
+			return id, kind, size, nil
 		}
 	}
 	return ID{}, "", 0, fmt.Errorf("git: cannot read the answer %.200q", line)
 }
 
 func parseID(s string, idLen int) (id ID, err error) {
-	if len(s) != 2*idLen || s != strings.ToLower(s) {
+	if len(s) != 2*idLen || strings.ContainsAny(s, "ABCDEF") {
 		return id, fmt.Errorf("%.100q is no object id", s)
 	}
 	_, err = hex.Decode(id[:], []byte(s))
