@@ -9,12 +9,12 @@ import (
 )
 
 // generate makes a course of n files with the sizes that real ones have, and
-// commits it. The working tree lies beside the repository's .git, so that casync,
-// which cannot leave a directory out, does not read that.
+// commits it. The repository is a bare one beside its working tree, so that
+// casync, which cannot leave a directory out, does not read it.
 func (b *bench) generate(n int) error {
 	r := rand.New(rand.NewPCG(uint64(n), 1))
-	b.repo = filepath.Join(b.dir, fmt.Sprintf("course-%d", n))
-	b.tree = filepath.Join(b.repo, "tree")
+	b.repo = filepath.Join(b.dir, fmt.Sprintf("course-%d.git", n))
+	b.tree = filepath.Join(b.dir, fmt.Sprintf("course-%d", n))
 	words := make([]string, 5000)
 	for i := range words {
 		words[i] = fmt.Sprintf("%x", r.Uint32()>>uint(r.IntN(16)))
@@ -56,10 +56,14 @@ func (b *bench) generate(n int) error {
 			}
 		}
 	}
-	if _, err := b.exec("git", "-C", b.repo, "init", "-q", "-b", "main"); err != nil {
+	if _, err := b.exec("git", "init", "-q", "--bare", "-b", "main", b.repo); err != nil {
 		return err
 	}
-	return b.commit()
+	if err := b.commit(); err != nil {
+		return err
+	}
+	_, err := b.exec("git", "--git-dir", b.repo, "repack", "-adq")
+	return err
 }
 
 // change edits one question.
@@ -79,7 +83,7 @@ func (b *bench) change() error {
 
 func (b *bench) commit() error {
 	for _, args := range [][]string{{"add", "-A"}, {"-c", "user.name=b", "-c", "user.email=b@x", "-c", "gc.auto=0", "commit", "-q", "-m", "c"}} {
-		if _, err := b.exec(append([]string{"git", "-C", b.repo}, args...)...); err != nil {
+		if _, err := b.exec(append([]string{"git", "--git-dir", b.repo, "--work-tree", b.tree}, args...)...); err != nil {
 			return err
 		}
 	}

@@ -1,10 +1,12 @@
 // Command store compares pushes of the syncer with `restic backup` and `casync
 // make` on generated courses, and prints a table of ratios.
 //
-// All sides write to the same disk and end with the same `sync -f` of their
-// store, inside the measured time: restic syncs each file that it writes, casync
-// none, ours syncs before each record. Runs are interleaved; each cell is a
-// median. restic and casync read the working tree, the syncer the commit.
+// All sides write to the same disk, and what each has stored is durable when its
+// measured time ends: restic syncs each file that it writes and the syncer
+// whatever a record refers to, so that both are when they end; casync syncs
+// nothing, so it is followed by a `sync -f` of its store. Runs are interleaved;
+// each cell is a median. restic and casync read the working tree, the syncer the
+// commit, from one pack as after a clone.
 package main
 
 import (
@@ -28,11 +30,13 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	large := flag.Bool("large", false, "also 100,000 files, and one file of 4 GiB")
+	files := flag.String("files", "1000,2600,10000", "the courses' `sizes`, rising; with 100000 it takes minutes")
+	large := flag.Bool("large", false, "push one file of 4 GiB, too")
+	syncer := flag.String("syncer", "", "the `program` to measure; without it, one is built")
 	runs := flag.Int("runs", 5, "changed pushes per cell; full pushes run three times at most")
 	dir := flag.String("dir", "", "scratch `directory` on the disk to measure")
 	flag.Parse()
-	if err := run(ctx, *dir, *runs, *large); err != nil {
+	if err := run(ctx, *dir, *syncer, *files, *runs, *large); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/store:", err)
 		os.Exit(1)
 	}
@@ -59,21 +63,22 @@ func private(dir string) (disk string, unmount func(), err error) {
 // tool is one side of the comparison. Each run gets a store of its own.
 type tool struct {
 	name string
+	sync bool // syncs nothing itself
 	init func(b *bench, store string) error
 	push func(b *bench, store string) []string // the command
 }
 
 var tools = []tool{
-	{"syncer", nil, func(b *bench, store string) []string {
+	{"syncer", false, nil, func(b *bench, store string) []string {
 		return []string{b.syncer, "push", "--quiet", "--store", "dir://" + store, "course", b.repo}
 	}},
-	{"restic", func(b *bench, store string) error {
+	{"restic", false, func(b *bench, store string) error {
 		_, err := b.exec("restic", "init", "-q", "--repo", store)
 		return err
 	}, func(b *bench, store string) []string {
-		return []string{"restic", "backup", "-q", "--repo", store, "--exclude", ".git", b.repo}
+		return []string{"restic", "backup", "-q", "--repo", store, b.tree}
 	}},
-	{"casync", nil, func(b *bench, store string) []string {
+	{"casync", true, nil, func(b *bench, store string) []string {
 		return []string{"casync", "make", "--without=all", "--with=symlinks", "--with=permissions", "--store=" + store + "/chunks", store + "/index.caidx", b.tree}
 	}},
 }
@@ -81,12 +86,12 @@ var tools = []tool{
 type bench struct {
 	ctx             context.Context
 	dir, syncer     string
-	repo, tree      string // the repository, and its working tree without .git
+	repo, tree      string // the bare repository, and its working tree
 	out             *tabwriter.Writer
 	changes, stores int
 }
 
-func run(ctx context.Context, dir string, runs int, large bool) error {
+func run(ctx context.Context, dir, syncer, files string, runs int, large bool) error {
 	for _, t := range []string{"git", "restic", "casync"} {
 		if _, err := exec.LookPath(t); err != nil {
 			return fmt.Errorf("%s is missing: apt-get install git restic casync", t)
@@ -103,27 +108,30 @@ func run(ctx context.Context, dir string, runs int, large bool) error {
 	}
 	defer unmount()
 	dir = disk
-	b := &bench{ctx: ctx, dir: dir, syncer: filepath.Join(dir, "syncer"), out: tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)}
-	build := exec.CommandContext(ctx, "go", "build", "-o", b.syncer, "github.com/prairielambda/prairielambda/cmd/syncer")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the syncer: %w: %s", err, out)
+	b := &bench{ctx: ctx, dir: dir, syncer: syncer, out: tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)}
+	if syncer == "" {
+		b.syncer = filepath.Join(dir, "syncer")
+		build := exec.CommandContext(ctx, "go", "build", "-o", b.syncer, "github.com/prairielambda/prairielambda/cmd/syncer")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the syncer: %w: %s", err, out)
+		}
 	}
 	fmt.Fprintln(b.out, "what\tsyncer\trestic\tcasync\tvs the faster peer\tpeak memory")
-	sizes := []int{1000, 2600, 10_000}
-	if large {
-		sizes = append(sizes, 100_000)
-	}
+	var sizes []int
 	first := map[int]time.Duration{}
-	for _, n := range sizes {
-		took, err := b.size(n, runs)
-		if err != nil {
+	for f := range strings.SplitSeq(files, ",") {
+		n, err := strconv.Atoi(f)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-files: %q is no number of files", f)
+		}
+		if first[n], err = b.size(n, runs); err != nil {
 			return err
 		}
-		first[n] = took
+		sizes = append(sizes, n)
 	}
 	for _, n := range sizes[1:] {
-		fmt.Fprintf(b.out, "one change: %d files against 1000\t%.1fx\t\t\t\t\n", n, float64(first[n])/float64(first[1000]))
+		fmt.Fprintf(b.out, "one change: %d files against %d\t%.2fx\t\t\t\t\n", n, sizes[0], float64(first[n])/float64(first[sizes[0]]))
 	}
 	if large {
 		if err := b.file4G(); err != nil {
@@ -139,6 +147,7 @@ func (b *bench) size(n, runs int) (time.Duration, error) {
 		return 0, err
 	}
 	defer os.RemoveAll(b.repo)
+	defer os.RemoveAll(b.tree)
 	full := min(runs, 3)
 	if n > 50_000 {
 		full = 1
@@ -222,11 +231,11 @@ func (b *bench) fresh(t tool) (string, error) {
 	return s, os.MkdirAll(s, 0o755)
 }
 
-// timed runs a push and the sync that makes it durable.
+// timed runs a push, until what it stored is durable.
 func (b *bench) timed(t tool, store string) (time.Duration, int64, error) {
 	start := time.Now()
 	kib, err := b.exec(t.push(b, store)...)
-	if err == nil {
+	if err == nil && t.sync {
 		err = exec.CommandContext(b.ctx, "sync", "-f", store).Run()
 	}
 	return time.Since(start), kib, err

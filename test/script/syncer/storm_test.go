@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -146,18 +148,124 @@ func TestKillStormGS(t *testing.T) {
 	newStorm(t, "gs://bucket/some/prefix", gsServer(t)).kills(count(4, 200))
 }
 
+// collections pushes n times beside processes of gc that keep the head only.
+// After each push, all that records reach is there.
+func (s *storm) collections(n int, grace time.Duration) {
+	s.syncer("push", "demo", s.repo)
+	stop := make(chan struct{})
+	removed, runs := make(chan int, 1), 0
+	go func() {
+		sum := 0
+		defer func() { removed <- sum }()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			c := exec.Command(s.bin, "gc", "--keep-last", "1", "--keep-within", "0s", "--grace", grace.String(), "--json")
+			c.Env = s.env
+			var said strings.Builder
+			c.Stderr = &said
+			out, err := c.Output()
+			var r struct {
+				Removed int `json:"blobs_removed"`
+			}
+			if err != nil || json.Unmarshal(out, &r) != nil {
+				s.t.Errorf("gc: %v: %s", err, said.String())
+				return
+			}
+			sum += r.Removed
+			runs++
+		}
+	}()
+	revs := []string{s.git("rev-parse", "HEAD")}
+	for i := range n {
+		if i%3 == 0 {
+			revs = append(revs, s.edit())
+		}
+		rev := revs[max(0, len(revs)-1-rand.IntN(4))] // often one that gc has hidden or is about to
+		start := time.Now()
+		s.syncer("push", "demo", s.repo, "--rev", rev)
+		require.Less(s.t, time.Since(start), grace, "this machine is too slow for the test's grace period")
+		require.Equal(s.t, rev, s.head())
+		out := filepath.Join(s.t.TempDir(), "out")
+		s.syncer("pull", "demo", out)
+		require.NoError(s.t, os.RemoveAll(out))
+	}
+	close(stop)
+	sum := <-removed
+	require.Contains(s.t, s.syncer("verify"), " 0 problems")
+	s.t.Logf("%d pushes beside %d collections, which removed %d blobs", n, runs, sum)
+}
+
+func TestGCStormDir(t *testing.T) {
+	newStorm(t, "dir://"+filepath.Join(t.TempDir(), "store")).collections(count(10, 500), 3*time.Second)
+}
+
+func TestGCStormGS(t *testing.T) {
+	newStorm(t, "gs://bucket/some/prefix", gsServer(t)).collections(count(10, 500), 5*time.Second)
+}
+
+// refused wants one line that says text, and exit code 1.
+func (s *storm) refused(text string, args ...string) {
+	s.t.Helper()
+	c := exec.Command(s.bin, args...)
+	c.Env = s.env
+	out, err := c.CombinedOutput()
+	var exit *exec.ExitError
+	require.True(s.t, errors.As(err, &exit), "%v: %s", args, out)
+	require.Equal(s.t, 1, exit.ExitCode(), "%s", out)
+	require.Contains(s.t, string(out), text)
+	require.Equal(s.t, 1, strings.Count(string(out), "\n"), "one line: %s", out)
+}
+
+func TestGSWithAnExpiredToken(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"error": {"code": 401, "message": "Request had invalid authentication credentials.", "status": "UNAUTHENTICATED"}}`)
+	}))
+	defer srv.Close()
+	s := newStorm(t, "gs://bucket", "STORAGE_EMULATOR_HOST="+strings.TrimPrefix(srv.URL, "http://"))
+	for _, args := range [][]string{{"push", "demo", s.repo}, {"push", "demo", s.repo, "--worktree"}, {"status"}, {"verify"}, {"gc"}} {
+		s.refused("invalid authentication credentials", args...)
+	}
+}
+
+// TestAFileThatChangesWhileItIsPushed is appended to all the time.
+func TestAFileThatChangesWhileItIsPushed(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "store")
+	s := newStorm(t, "dir://"+store)
+	s.syncer("push", "demo", s.repo, "--worktree")
+	before := s.head()
+	f, err := os.Create(filepath.Join(s.repo, "log"))
+	require.NoError(t, err)
+	defer f.Close()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				f.WriteString("one more line\n")
+			}
+		}
+	}()
+	s.refused(`"log" changed while it was read; push again`, "push", "demo", s.repo, "--worktree")
+	close(stop)
+	<-stopped
+	require.Equal(t, before, s.head())
+	require.Contains(t, s.syncer("verify"), " 0 problems")
+}
+
 func TestGSWrongBucketAndNoServer(t *testing.T) {
 	emulator := gsServer(t)
 	s := newStorm(t, "gs://other", emulator)
 	for _, args := range [][]string{{"push", "demo", s.repo}, {"status"}, {"verify"}} {
-		c := exec.Command(s.bin, args...)
-		c.Env = s.env
-		out, err := c.CombinedOutput()
-		var exit *exec.ExitError
-		require.True(t, errors.As(err, &exit), "%v: %s", args, out)
-		require.Equal(t, 1, exit.ExitCode(), "%s", out)
-		require.Contains(t, string(out), "bucket other")
-		require.Equal(t, 1, strings.Count(string(out), "\n"), "one line: %s", out)
+		s.refused("bucket other", args...)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
