@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
@@ -68,7 +69,8 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	defer host.Close()
-	languages, err := runtime.LoadLanguages()
+	name, _, _ := strings.Cut(program.Runtime, "@") // the gateway wrote it out
+	languages, err := runtime.LoadLanguage(name)
 	if err != nil {
 		return err
 	}

@@ -67,6 +67,7 @@ type Mode struct {
 
 // Languages are the ones that this machine can serve, and the others.
 type Languages struct {
+	only    string // the one to read; empty for all
 	here    []*Language
 	missing []*Language
 }
@@ -74,11 +75,19 @@ type Languages struct {
 // LoadLanguages reads our descriptions and those *.hcl that lie in more, and asks
 // the installed languages for their versions.
 func LoadLanguages(more ...fs.FS) (*Languages, error) {
+	return load("", more...)
+}
+
+// LoadLanguage reads only the language of this name, for who runs no other: asking
+// every language for its version takes longer than most programs.
+func LoadLanguage(name string) (*Languages, error) { return load(name) }
+
+func load(only string, more ...fs.FS) (*Languages, error) {
 	ours, err := fs.Sub(languageFiles, "languages")
 	if err != nil {
 		return nil, err
 	}
-	ls := &Languages{}
+	ls := &Languages{only: only}
 	for _, dir := range append([]fs.FS{ours}, more...) {
 		if err := ls.load(dir); err != nil {
 			return nil, err
@@ -100,6 +109,9 @@ func (ls *Languages) load(dir fs.FS) error {
 		l, err := ParseLanguage(name, b)
 		if err != nil {
 			return err
+		}
+		if ls.only != "" && l.Name != ls.only {
+			continue
 		}
 		if !installed(l.Needs) {
 			ls.missing = append(ls.missing, l)
