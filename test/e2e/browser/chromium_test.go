@@ -235,6 +235,7 @@ func TestEveryViewInEveryLook(t *testing.T) {
 		{"list", "/", "", ""},
 		{"question", "/question/" + course.Cubic + "?seed=1", `document.querySelector("#reveal").open = true`, settled},
 		{"issue", "/question/broken/chained", "", ""},
+		{"playground", "/play", "", ""},
 		{"data", "/question/statistics/histogram?seed=3", `document.querySelector("#data").open = true`, ""},
 		{
 			"seeds", "/question/algebra/quadratic-roots?seed=3",

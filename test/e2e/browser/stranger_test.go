@@ -2,12 +2,14 @@ package browser
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,10 +106,12 @@ func TestWithoutRoot(t *testing.T) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	require.NoError(t, err)
 	require.Contains(t, string(mounts), d.cache, "it is a real mount")
-	for _, q := range []string{"attacks/shadow", "attacks/other-question", "attacks/network", "attacks/write-course"} {
-		out, err := exec.Command("curl", "-s", d.URL+"/courses/sample/current/process/"+q, "-d", `{"method":"generate","data":{"variant_seed":1}}`).Output()
-		require.NoError(t, err)
-		require.Contains(t, string(out), `"got":{}`, q)
+	for range 2 { // the second time for what the first one left
+		for _, q := range []string{"shadow", "other-question", "network", "write-course", "environment", "leftovers", "two-answers"} {
+			out, err := exec.Command("curl", "-s", d.URL+"/courses/sample/current/process/attacks/"+q, "-d", `{"method":"generate","data":{"variant_seed":1}}`).Output()
+			require.NoError(t, err)
+			checkAttack(t, d, q, out)
+		}
 	}
 	d.edit("questions/physics/incline/question.html", "rests on a slope", "stands on a hill")
 	require.Eventually(t, func() bool {
@@ -116,6 +120,43 @@ func TestWithoutRoot(t *testing.T) {
 	require.NoError(t, d.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, <-d.ended)
 	require.Eventually(t, func() bool { return len(d.left()) == 0 }, bound, tick, "%v", d.left())
+}
+
+// checkAttack looks at what one question of the base set got.
+func checkAttack(t *testing.T, d *dev, question string, answer []byte) {
+	t.Helper()
+	var data struct {
+		Params struct {
+			Got   map[string]any  `json:"got"`
+			Found json.RawMessage `json:"found"`
+			Who   string          `json:"who"`
+		} `json:"params"`
+	}
+	require.NoError(t, json.Unmarshal(answer, &data), "%s: %s", question, answer)
+	switch question {
+	case "two-answers":
+		require.NotEmpty(t, data.Params.Who, "exactly one answer: %s", answer)
+	case "leftovers":
+		require.Contains(t, []string{"[]", "{}"}, string(data.Params.Found), "%s", answer)
+	case "environment":
+		for _, secret := range []string{d.cache, filepath.Dir(d.binary), "XDG_CACHE_HOME"} {
+			require.NotContains(t, string(answer), secret)
+		}
+	default:
+		require.Empty(t, data.Params.Got, "%s: %s", question, answer)
+	}
+}
+
+// The same user tests a course.
+func TestTestWithoutRoot(t *testing.T) {
+	d, cgroup := asStranger(t)
+	fuseForAll(t)
+	cmd := exec.Command(d.binary, "test", d.dir, "words", "physics/incline", "--seeds", "3", "--tier", "userns", "--cgroup", cgroup, "--quiet")
+	cmd.Env, cmd.SysProcAttr = append(slices.Clone(d.env), "XDG_CACHE_HOME="+d.cache), d.attr
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Regexp(t, `ok +words/planets +100 % +0 % +refused`, string(out))
+	require.Contains(t, string(out), "0 failed")
 }
 
 // Without FUSE, here because the helper that mounts cannot be found, a course is
