@@ -107,7 +107,7 @@ func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) 
 		}
 		d, err := b.median(func(i int) (time.Duration, error) {
 			d, err := timed(func() error { return q.read(root, i) })
-			if err != nil { // such as EIO after a signal to the reader
+			if err != nil { // restic mount fails some with EIO
 				fmt.Fprintf(os.Stderr, "%s: %v; reading another question\n", p.name, err)
 				d, err = timed(func() error { return q.read(root, i+b.n) })
 			}
