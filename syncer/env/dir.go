@@ -114,7 +114,7 @@ func (w *dirWalk) header(name string) (*header, *unix.Stat_t, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, nil, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
-	h := &header{name: name, mode: uint16(st.Mode & 0o7777), uid: st.Uid, gid: st.Gid}
+	h := &header{name: name, mode: uint16(st.Mode & 0o7777), uid: st.Uid, gid: st.Gid, mtime: st.Mtim.Sec}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		h.typ = manifest.Dir

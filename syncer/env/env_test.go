@@ -3,6 +3,7 @@ package env_test
 import (
 	"archive/tar"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -20,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/storage"
 	"github.com/prairielambda/prairielambda/syncer"
 	"github.com/prairielambda/prairielambda/syncer/env"
@@ -362,4 +365,32 @@ func TestGCKeepsAnEnvironmentAndForgetsARemovedOne(t *testing.T) {
 	require.Empty(t, v.Problems)
 	_, err = env.Manifest(ctx, s.Syncer, "drop", "")
 	require.Error(t, err)
+}
+
+// Compiled Python stays valid under other times, and what was stale stays stale.
+func TestCompiledPythonIsNotCompiledAgain(t *testing.T) {
+	source, at := "X = 1\n", time.Unix(1_700_000_000, 0)
+	pyc := func(mtime int64) string {
+		b := []byte{0xcb, 0x0d, '\r', '\n', 0, 0, 0, 0}
+		b = binary.LittleEndian.AppendUint32(b, uint32(mtime))
+		return string(binary.LittleEndian.AppendUint32(b, uint32(len(source)))) + "code"
+	}
+	l := imagetest.NewLayer().Whole(tar.Header{Name: "m.py", Mode: 0o644, ModTime: at}, source).
+		File("__pycache__/m.cpython-313.pyc", pyc(at.Unix()), 0o644).
+		File("__pycache__/m.cpython-312.pyc", pyc(at.Unix()+1), 0o644).
+		File("__pycache__/gone.cpython-313.pyc", pyc(at.Unix()), 0o644)
+	s, dir := newStore(t), t.TempDir()
+	_, err := s.push(t.Context(), "py", (&imagetest.Image{Layers: [][]byte{l.Tar()}}).OCI(dir), env.Limits{})
+	require.NoError(t, err)
+	digests := map[string]string{}
+	m, err := env.Manifest(t.Context(), s.Syncer, "py", "")
+	require.NoError(t, err)
+	require.NoError(t, env.List(m, "__pycache__", func(f env.File) error {
+		digests[filepath.Base(f.Path)] = f.Digest
+		return nil
+	}))
+	valid := "\xcb\x0d\r\n\x01\x00\x00\x00" + strings.Repeat("\x00", 8) + "code"
+	require.Equal(t, blob.Sum([]byte(valid)).String(), digests["m.cpython-313.pyc"])
+	require.Equal(t, blob.Sum([]byte(pyc(at.Unix()+1))).String(), digests["m.cpython-312.pyc"])
+	require.Equal(t, blob.Sum([]byte(pyc(at.Unix()))).String(), digests["gone.cpython-313.pyc"])
 }

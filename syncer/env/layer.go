@@ -202,7 +202,8 @@ const (
 func newHeader(th *tar.Header) (*header, error) {
 	h := &header{
 		name: th.Name, target: th.Linkname, size: th.Size, mode: uint16(th.Mode & 0o7777),
-		uid: uint32(th.Uid), gid: uint32(th.Gid), major: uint32(th.Devmajor), minor: uint32(th.Devminor),
+		mtime: th.ModTime.Unix(),
+		uid:   uint32(th.Uid), gid: uint32(th.Gid), major: uint32(th.Devmajor), minor: uint32(th.Devminor),
 	}
 	if th.Uid < 0 || th.Gid < 0 || int64(th.Uid) > 1<<32-2 || int64(th.Gid) > 1<<32-2 ||
 		th.Devmajor < 0 || th.Devminor < 0 || th.Devmajor > 0xfff || th.Devminor > 0xfffff {

@@ -21,6 +21,7 @@ type header struct {
 	uid, gid     uint32
 	major, minor uint32
 	xattrs       []manifest.Xattr
+	mtime        int64 // seconds; only for what compiled Python says of its source
 }
 
 // inode is a file, of which a tree may have several names.
@@ -31,6 +32,8 @@ type inode struct {
 	size   int64
 	layer  int // that it came with
 	seq    int // its number in the walk; -1 for an implied directory
+	mtime  int64
+	source *inode // of compiled Python; see bytecode.go
 
 	// set when its content was read
 	digest blob.Digest
@@ -73,6 +76,7 @@ func flatten(ctx context.Context, src Source, limits Limits) (*tree, error) {
 		return nil, err
 	}
 	t.prune(t.root)
+	findSources(t.root)
 	return t, nil
 }
 
@@ -278,7 +282,7 @@ func (t *tree) prune(root *dirent) {
 }
 
 func (h *header) inode(layer, seq int) *inode {
-	i := &inode{typ: h.typ, target: h.target, layer: layer, seq: seq}
+	i := &inode{typ: h.typ, target: h.target, layer: layer, seq: seq, mtime: h.mtime}
 	i.attr = manifest.Attr{Mode: h.mode & 0o7777, UID: h.uid, GID: h.gid, Xattrs: h.xattrs}
 	switch h.typ {
 	case manifest.File:

@@ -184,6 +184,9 @@ func (w *writer) take(ino *inode, r io.Reader) error {
 		if _, err := io.ReadFull(r, b); err != nil {
 			return err
 		}
+		if left == ino.size {
+			unchecked(ino, b)
+		}
 		left -= int64(len(b))
 		switch manifest.WhereSize(ino.size) {
 		case manifest.Pack:
