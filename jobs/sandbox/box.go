@@ -223,9 +223,13 @@ func (b *Box) reap(limit time.Duration) bool {
 	}
 }
 
-// stuckAfter is how long a killed sandbox may take to disappear. A process in
+// A killed sandbox takes a moment to disappear. answerAfter is how long its caller
+// waits for that, stuckAfter how long it may take in all: a process in
 // uninterruptible sleep, behind a filesystem that does not answer, takes longer.
-const stuckAfter = 2 * time.Second
+const (
+	answerAfter = 250 * time.Millisecond
+	stuckAfter  = 2 * time.Second
+)
 
 // Close kills what is left of the sandbox, reaps it, and gives its slot back. A
 // sandbox that will not die keeps its slot until it does; Close does not wait.
@@ -238,7 +242,7 @@ func (b *Box) Close() jobs.Usage {
 				unix.Close(fd)
 			}
 		}
-		dead := b.reap(stuckAfter)
+		dead := b.reap(answerAfter)
 		b.used = jobs.Usage{
 			Wall:   time.Since(b.started),
 			CPU:    max(b.cpu()-b.warmed, 0),
@@ -248,18 +252,24 @@ func (b *Box) Close() jobs.Usage {
 			b.finish()
 			return
 		}
+		b.used.CPU = b.Used().CPU
 		b.slot.cg.killAll()
-		b.host.quarantine(1)
-		b.host.cfg.Log.Warn().Int("slot", b.slot.index).Int("pid", b.pid).Msg("sandbox does not die; its slot is out of use until it does")
-		go func() {
-			for !b.reap(time.Minute) {
-				b.Kill()
-			}
-			b.host.quarantine(-1)
-			b.finish()
-		}()
+		go b.outlive()
 	})
 	return b.used
+}
+
+// outlive waits for the end of a sandbox that was killed and does not die.
+func (b *Box) outlive() {
+	if !b.reap(stuckAfter) {
+		b.host.quarantine(1)
+		b.host.cfg.Log.Warn().Int("slot", b.slot.index).Int("pid", b.pid).Msg("sandbox does not die; its slot is out of use until it does")
+		for !b.reap(time.Minute) {
+			b.Kill()
+		}
+		b.host.quarantine(-1)
+	}
+	b.finish()
 }
 
 func (b *Box) finish() {

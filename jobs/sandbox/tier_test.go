@@ -48,8 +48,8 @@ func delegate(t *testing.T) (path string, v2 *os.File) {
 }
 
 // asStranger runs this test binary's tests that match pattern as the stranger,
-// within the tier.
-func asStranger(t *testing.T, tier Tier, cgroup string, v2 *os.File, pattern string) (string, error) {
+// within the tier; env is added to what they get.
+func asStranger(t *testing.T, tier Tier, cgroup string, v2 *os.File, pattern string, env ...string) (string, error) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "prairie-tier-") // t.TempDir's parent is closed to others
 	require.NoError(t, err)
@@ -59,7 +59,7 @@ func asStranger(t *testing.T, tier Tier, cgroup string, v2 *os.File, pattern str
 	copyFile(t, "/proc/self/exe", exe)
 	cmd := exec.Command(exe, "-test.run", pattern, "-test.v", "-test.timeout=2m")
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, innerTier + "=" + string(tier), innerCgroup + "=" + cgroup}
+	cmd.Env = append(env, "PATH=/usr/bin:/bin", "TMPDIR="+dir, innerTier+"="+string(tier), innerCgroup+"="+cgroup)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}, Pdeathsig: unix.SIGKILL}
 	if v2 != nil {
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(v2.Fd())

@@ -17,14 +17,18 @@ var Weakenings = []string{
 	"own user id", "memory cgroup", "pids cgroup", "rlimits",
 }
 
-// Without returns c with one layer left out. It exists to show what each layer
+// Without returns c with one more layer left out. It exists to show what each layer
 // stops (test/attacks, TestEachLayerMatters), in binaries built with the tag
 // weaken and in no other.
 func (c Config) Without(layer string) Config {
 	if !slices.Contains(Weakenings, layer) {
 		panic(fmt.Sprintf("sandbox: there is no layer %q", layer))
 	}
+	before := c.weaken
 	c.weaken = func(h *Host) {
+		if before != nil {
+			before(h)
+		}
 		switch layer {
 		case "seccomp":
 			all, err := assemble(auditArch, nil, allow())

@@ -95,6 +95,11 @@ def loopback_up():
 def interfaces():
     return [name for _, name in socket.if_nameindex()]
 
+def host_shared_memory():
+    libc.shmat.restype = ctypes.c_void_p
+    at = libc.shmat(call(29, world["shm"], 0, 0), None, 0o10000)
+    return ctypes.string_at(at, 20).decode()
+
 def shmget():
     call(29, 0x5052, 4096, 0o1666)
 
