@@ -1,6 +1,6 @@
 // Package worker is a worker's HTTP face: what a gateway calls.
 //
-//	POST /v1/invoke                         jobs.Invocation -> jobs.Result
+//	POST /v1/invoke                         jobs.Invocation -> jobs.Result, or lines of jobs.Progress
 //	GET  /v1/session                        WebSocket: PrairieLearn executor lines -> answers
 //	POST /v1/run                            jobs.Program -> jobs.ProgramResult
 //	POST /v1/project                        jobs.Program -> {"files": [jobs.ProgramFile]}

@@ -177,7 +177,7 @@ func TestFaultsOfOneWorkerStayInside(t *testing.T) {
 				time.Sleep(40 * time.Millisecond) // 50 calls a second
 			}
 			wg.Wait()
-			require.Empty(t, wrong, "of %d calls", 2*n)
+			require.Empty(t, wrong[:min(len(wrong), 5)], "%d of %d calls", len(wrong), 2*n)
 		})
 	}
 }
