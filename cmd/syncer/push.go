@@ -26,7 +26,8 @@ func push() *cli.Command {
 		Name: "push", Usage: "COURSE PATH", Short: "make a version of a course and move its head there",
 		Long: `
 Reads the commit that --rev names from the git repository at PATH, or with
---worktree the files at PATH as they are now (PATH need not be a repository).
+--worktree the files at PATH as they are now (PATH need not be a repository; at the
+top of one, what git ignores is left out).
 What the store has already is neither read nor sent. The version is current for
 every mount when the command ends; if it fails or is killed, nothing changed, and
 running it again finishes the work.
