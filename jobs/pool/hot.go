@@ -72,6 +72,7 @@ func (p *Pool) claimHot(v *version, see sight, limits jobs.Limits) *spare {
 	}
 	sp.box.Restart(limits)
 	p.claimed.Add(1)
+	p.hot.Add(1)
 	return sp
 }
 

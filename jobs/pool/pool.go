@@ -65,6 +65,7 @@ type Pool struct {
 	ending sync.WaitGroup // sandboxes that were killed and are being reaped
 
 	claimed, forked atomic.Int64
+	hot             atomic.Int64 // of claimed, those that had their question mounted
 }
 
 // New starts the runtime's zygote and keeps spares from then on, until Close.
@@ -173,7 +174,8 @@ func ended(inv *jobs.Invocation, res *jobs.Result) bool {
 }
 
 // Claims says how many sandboxes of the Python runtime came from spares and how
-// many were forked on demand, and how many spares wait now.
+// many were forked on demand, and how many spares wait now that any call of their
+// version can have: those of hot questions are not among them.
 func (p *Pool) Claims() (spares, forks int64, waiting int) {
 	return p.claimed.Load(), p.forked.Load(), int(p.tender.waiting.Load())
 }

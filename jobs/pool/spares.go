@@ -46,7 +46,7 @@ type tender struct {
 	done   chan struct{}
 	drops  sync.WaitGroup
 
-	waiting atomic.Int64 // spares on all shelves
+	waiting atomic.Int64 // spares that any call of their version can have
 }
 
 type takeRequest struct {
@@ -106,7 +106,7 @@ func (t *tender) run(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	for {
-		t.waiting.Store(int64(total))
+		t.waiting.Store(forAnyCall(shelves))
 		if making == "" && !t.wait(shelves) {
 			if key := poorest(shelves); key != "" {
 				if total >= t.most || held >= t.pool.cfg.SpareMemory {
@@ -198,6 +198,15 @@ func (t *tender) run(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func forAnyCall(shelves map[string]*shelf) (n int64) {
+	for _, s := range shelves {
+		if s.see == nil {
+			n += int64(len(s.spares))
+		}
+	}
+	return n
 }
 
 // wait reports that making a spare should wait: a call is being answered, whoever

@@ -307,7 +307,10 @@ func (h *Host) quarantine(n int) {
 // Restart begins the life that counts of a sandbox that waited as a spare: its
 // clock, and the limits that are not fixed by its making.
 func (b *Box) Restart(limits jobs.Limits) {
-	b.raise()
+	if b.idle {
+		b.idle = false
+		b.host.foreground(b.pid)
+	}
 	b.warmed += b.Used().CPU
 	b.started = time.Now()
 	b.limits.Wall, b.limits.CPU, b.limits.Output, b.limits.Result = limits.Wall, limits.CPU, limits.Output, limits.Result

@@ -34,6 +34,7 @@ type Host struct {
 	tier    Tier
 	walls   walls
 	raises  bool // see priority.go
+	nice    int32
 	fixed   []rlimit
 	cg      *cgroups // nil in tier reduced
 	dir     string
@@ -88,7 +89,7 @@ func Open(cfg Config) (*Host, error) {
 			return nil, fmt.Errorf("prepare sandboxes (tier %s): %w", tier, err)
 		}
 	}
-	h.raises = mayRaise(tier)
+	h.raises, h.nice = mayRaise(tier), niceness()
 	if cfg.weaken != nil {
 		cfg.weaken(h)
 	}

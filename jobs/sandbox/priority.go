@@ -22,18 +22,33 @@ func mayRaise(t Tier) bool {
 	return unix.Capget(&hdr, &caps[0]) == nil && caps[0].Effective&(1<<capSysNice) != 0
 }
 
-// raise ends a spare's time in the background.
-func (b *Box) raise() {
-	if b.idle {
-		b.idle = false
-		_ = unix.SchedSetAttr(b.pid, &unix.SchedAttr{Policy: unix.SCHED_NORMAL}, 0) // it runs, only later, where this fails
+// background takes a process out of everybody's way, foreground brings it back
+// with the worker's own niceness: the kernel sets both in one call.
+func (h *Host) background(pid int) {
+	if h.raises {
+		_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE, Nice: h.nice}, 0) // it runs, only elsewhen, where this fails
 	}
+}
+
+func (h *Host) foreground(pid int) {
+	if h.raises {
+		_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: h.nice}, 0)
+	}
+}
+
+// niceness is this process's own; the raw call answers 20 less it.
+func niceness() int32 {
+	kernel, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		return 0
+	}
+	return int32(20 - kernel)
 }
 
 // Recede lets whatever the sandbox still has to do wait for others, as long as
 // there are slots enough to wait for it.
 func (b *Box) Recede() {
-	if _, free, _ := b.host.Slots(); b.host.raises && 2*free > b.host.cfg.Slots {
-		_ = unix.SchedSetAttr(b.pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
+	if _, free, _ := b.host.Slots(); 2*free > b.host.cfg.Slots {
+		b.host.background(b.pid)
 	}
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -9,9 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/prairielambda/prairielambda/jobs"
 )
 
 // stranger is a user without a name, a home or a right.
@@ -111,4 +115,31 @@ func TestTiersWithoutRoot(t *testing.T) {
 		require.Error(t, err, out)
 		require.Contains(t, out, "tier root was asked for, this process can give userns")
 	})
+}
+
+// A zygote is in the background only while it forks a spare, and keeps the
+// worker's niceness; so does a spare from its claim on.
+func TestTheBackgroundEnds(t *testing.T) {
+	h := newHost(t, 4)
+	z := newEcho(t, h)
+	policy := func(pid int) (p uint32, nice int32) {
+		a, err := unix.SchedGetAttr(pid, 0)
+		require.NoError(t, err)
+		return a.Policy, a.Nice
+	}
+	_, nice := policy(z.cmd.Process.Pid)
+	require.Equal(t, nice, niceness())
+	b, err := z.Spawn(context.Background(), Spec{Limits: testLimits, Idle: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { b.Close() })
+	require.Equal(t, jobs.OK, b.Turn(context.Background(), nil, 10*time.Second).Outcome)
+	p, n := policy(b.pid)
+	require.Equal(t, h.raises, p == unix.SCHED_IDLE)
+	require.Equal(t, nice, n)
+	b.Restart(testLimits)
+	for _, pid := range []int{b.pid, z.cmd.Process.Pid} {
+		p, n := policy(pid)
+		require.EqualValues(t, unix.SCHED_NORMAL, p)
+		require.Equal(t, nice, n)
+	}
 }

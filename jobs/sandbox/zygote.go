@@ -184,8 +184,8 @@ func (z *Zygote) fork(r zygoteRequest) zygoteReply {
 	}
 	if r.idle {
 		pid := z.cmd.Process.Pid
-		_ = unix.SchedSetAttr(pid, &unix.SchedAttr{Policy: unix.SCHED_IDLE}, 0)
-		defer func() { _ = unix.SchedSetAttr(pid, &unix.SchedAttr{Policy: unix.SCHED_NORMAL}, 0) }()
+		z.host.background(pid)
+		defer z.host.foreground(pid)
 	}
 	if err := unix.Sendmsg(z.ctl, r.msg, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
 		return zygoteReply{err: fmt.Errorf("%w: send: %w%s", ErrZygoteDead, err, z.log.quote())}
