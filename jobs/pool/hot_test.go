@@ -25,7 +25,7 @@ def generate(data):
     helper.CALLS.append(1)
     data["params"] = {
         "top": TOP, "helper": helper.DRAWN, "calls": len(helper.CALLS), "next": random.random(),
-        "numpy": int(numpy.random.randint(1 << 30)), "state": hash(random.getstate()[1][:5]),
+        "numpy": int(numpy.random.randint(1 << 30)), "state": str(random.getstate()[1][:5]),
         "cwd": os.getcwd(), "file": __file__, "path": sys.path, "questions": os.listdir("/course/questions"),
         "course": sorted(os.listdir("/course")), "tmp": os.listdir("/tmp"), "fds": sorted(os.listdir("/proc/self/fd"))[:4],
         "modules": sorted(m for m in sys.modules if m.partition(".")[0] in ("prairie", "seal", "exercise", "slate", "helper", "__main__")),
