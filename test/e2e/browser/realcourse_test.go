@@ -25,7 +25,7 @@ var realistic = map[string]string{
 	"serverFilesCourse/vendored/numbers.py":                    "from . import words\n\ndef shout(text):\n    return words.upper(text)\n",
 	"serverFilesCourse/vendored/words.py":                      "def upper(text):\n    return text.upper()\n",
 	"serverFilesCourse/vendored-1.2.dist-info/METADATA":        "Name: vendored\nVersion: 1.2\n",
-	"questions/shared/helpers/constants.py":                    "G = 9.81\n",
+	"serverFilesCourse/helpers/constants.py":                   "G = 9.81\n",
 	"questions/unit1/week03/vectors/cross/info.json":           `{"uuid": "b0b8d80e-494e-b0b8-afed-f5a47497f5cb", "title": "Cross product", "topic": "Vectors", "tags": ["fa26"], "type": "v3"}`,
 	"questions/unit1/week03/vectors/cross/question.html":       "<td-box>cross of {{params.a}}</td-box><markdown>\n**Bold** words, `code` and a list:\n\n* one\n</markdown><td-input answers-name=\"x\"></td-input><td-input answers-name=\"y\"></td-input>",
 	"questions/unit1/week03/vectors/cross/server.py":           "import random\nfrom constants import G\n\ndef generate(data):\n    data['params']['a'] = random.randint(2, 9)\n    data['params']['g'] = G\n    data['correct_answers']['x'] = data['params']['a']\n    data['correct_answers']['y'] = 2 * data['params']['a']\n",
@@ -88,7 +88,7 @@ func TestARealisticCourseRunsAsItIs(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
 		require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
 	}
-	require.NoError(t, os.Symlink("../../../../shared/helpers/constants.py", filepath.Join(dir, "questions/unit1/week03/vectors/cross/constants.py")))
+	require.NoError(t, os.Symlink("../../../../../serverFilesCourse/helpers/constants.py", filepath.Join(dir, "questions/unit1/week03/vectors/cross/constants.py")))
 	d := startDev(t, dir)
 	list := d.page("/")
 	found := regexp.MustCompile(`href="/question/([^"]+)"`).FindAllStringSubmatch(list, -1)
