@@ -48,10 +48,12 @@ type Long struct {
 	nomad *Nomad
 	cfg   LongConfig
 
-	mu      sync.Mutex // guards below
-	counted time.Time
-	count   int               // that waited or ran at that time, and were dispatched since
-	known   map[string]*known // by the job's name
+	mu         sync.Mutex // guards below
+	counted    time.Time
+	count      int               // that waited or ran at that time, and were dispatched since
+	starting   int               // that have a place and are not dispatched yet
+	dispatched int               // since the beginning
+	known      map[string]*known // by the job's name
 }
 
 // Long returns the long runs of n's cluster.
@@ -81,6 +83,7 @@ func (l *Long) Start(ctx context.Context, owner, name string, p *jobs.Program) (
 	if err := l.enter(ctx); err != nil {
 		return "", err
 	}
+	defer l.started()
 	digest, err := l.cfg.Inputs.Put(ctx, b)
 	if err != nil {
 		return "", fmt.Errorf("keep the input of a long run: %w", err)
@@ -126,7 +129,7 @@ func (l *Long) enter(ctx context.Context) error {
 // take takes a place, if there is one.
 func (l *Long) take(ctx context.Context) (bool, error) {
 	l.mu.Lock()
-	old := time.Since(l.counted) > 200*time.Millisecond
+	old, before := time.Since(l.counted) > 200*time.Millisecond, l.dispatched
 	if old {
 		l.counted = time.Now() // one asks, the others go by what is known
 	}
@@ -137,16 +140,25 @@ func (l *Long) take(ctx context.Context) (bool, error) {
 			return false, err
 		}
 		l.mu.Lock()
-		l.count = n
+		l.count = n + l.dispatched - before // the answer may be older than these
 		l.mu.Unlock()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.count >= l.cfg.Most {
+	if l.count+l.starting >= l.cfg.Most {
 		return false, nil
 	}
-	l.count++
+	l.starting++
 	return true, nil
+}
+
+// started gives a place back to the count: its run is dispatched, or failed to be.
+func (l *Long) started() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.starting--
+	l.count++
+	l.dispatched++
 }
 
 // Outstanding is how many runs wait or run, whoever dispatched them.
