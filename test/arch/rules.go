@@ -73,6 +73,7 @@ var testOnly = []string{
 // they are tried against.
 var testImports = map[string][]string{
 	"chunkfs":       {"syncer"},
+	"jobs/sandbox":  {"jobs/runtime/python"}, // whose files alone it takes
 	"jobs/pool":     {"jobs/runtime"},
 	"jobs/runtime":  {"jobs/sandbox"},
 	"scheduler/...": {"scheduler/..."},
