@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,7 @@ type slotCgroup struct {
 	memory                                   int64    // limits in force
 	pids                                     int
 	oomBase                                  int64 // oom kills counted before this use
+	killed                                   bool  // killAll was used: see renew
 }
 
 func (c *cgroups) slot(i int) (*slotCgroup, error) {
@@ -142,9 +144,33 @@ func (s *slotCgroup) peak() int64 {
 
 // killAll kills whatever is in the slot, by the kernel's own hand where it has one.
 func (s *slotCgroup) killAll() {
-	if s != nil {
-		_ = write(s.kill, "1")
+	if s != nil && write(s.kill, "1") == nil {
+		s.killed = true
 	}
+}
+
+// renew gives slot i a cgroup2 directory that cgroup.kill was never used on. A
+// kernel with kill_seq (Linux 6.18 was seen) takes whatever is cloned into one that
+// it was used on for a fork in flight, and kills it at birth: it compares the count
+// of kills of the parent's cgroup with that of the child's (cgroup_css_set_fork).
+func (c *cgroups) renew(i int, s *slotCgroup) (*slotCgroup, error) {
+	if s == nil || !s.killed {
+		return s, nil
+	}
+	dir := s.into.Name()
+	err := os.Remove(dir)
+	for deadline := time.Now().Add(stuckAfter); errors.Is(err, unix.EBUSY) && time.Now().Before(deadline); err = os.Remove(dir) {
+		time.Sleep(time.Millisecond) // the killed take a moment to leave
+	}
+	if err != nil {
+		return s, fmt.Errorf("renew slot cgroup %d: %w", i, err)
+	}
+	fresh, err := c.slot(i)
+	if err != nil {
+		return s, err
+	}
+	s.close()
+	return fresh, nil
 }
 
 func (s *slotCgroup) close() {

@@ -239,7 +239,19 @@ func (h *Host) acquire(ctx context.Context) (*slot, error) {
 	}
 }
 
-func (h *Host) release(s *slot) { h.free <- s }
+// release gives a slot back that nothing lives in.
+func (h *Host) release(s *slot) {
+	if s.cg != nil {
+		cg, err := h.cg.renew(s.index, s.cg)
+		if err != nil {
+			h.quarantine(1)
+			h.cfg.Log.Error().Err(err).Msg("a slot is out of use for good")
+			return
+		}
+		s.cg = cg
+	}
+	h.free <- s
+}
 
 // Close ends what the Host prepared. The caller has closed every Box and Zygote.
 func (h *Host) Close() {
