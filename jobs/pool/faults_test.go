@@ -56,6 +56,7 @@ func TestASickMountIsOurs(t *testing.T) {
 				time.Sleep(50 * time.Millisecond) // a spare may come
 			}
 			umount()
+			p = newPool(t, dir, func(c *Config) { c.Spares = spares })
 			r := do(t, p, question("liar", "generate"))
 			require.Equal(t, jobs.Killed, r.Calls[0].Outcome)
 			require.Contains(t, r.Calls[0].Message, "code 74")

@@ -180,6 +180,9 @@ func (p *Pool) Claims() (spares, forks int64, waiting int) {
 	return p.claimed.Load(), p.forked.Load(), int(p.tender.waiting.Load())
 }
 
+// Hot is how many spares of hot questions wait.
+func (p *Pool) Hot() int { return int(p.tender.hot.Load()) }
+
 // limits are what an invocation gets: what it asks for, within what is allowed.
 func (p *Pool) limits(ask jobs.Limits) jobs.Limits {
 	l, m := fill(ask, p.cfg.Default), p.cfg.Max

@@ -149,7 +149,7 @@ func soak(t *testing.T, p *Pool, n int, call func(i int)) (before, after holding
 		require.Eventually(t, func() bool {
 			total, free, stuck := p.Slots()
 			_, _, waiting := p.Claims()
-			return stuck == 0 && free+waiting == total && waiting > 0 && len(zygotes(t)) == 1
+			return stuck == 0 && free+waiting+p.Hot() == total && waiting > 0 && len(zygotes(t)) == 1
 		}, 20*time.Second, 50*time.Millisecond)
 	}
 	for i := range 100 {

@@ -47,6 +47,7 @@ type tender struct {
 	drops  sync.WaitGroup
 
 	waiting atomic.Int64 // spares that any call of their version can have
+	hot     atomic.Int64 // those of hot questions
 }
 
 type takeRequest struct {
@@ -106,7 +107,9 @@ func (t *tender) run(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Second)
 	defer tick.Stop()
 	for {
-		t.waiting.Store(forAnyCall(shelves))
+		usual := forAnyCall(shelves)
+		t.waiting.Store(usual)
+		t.hot.Store(int64(total) - usual)
 		if making == "" && !t.wait(shelves) {
 			if key := poorest(shelves); key != "" {
 				if total >= t.most || held >= t.pool.cfg.SpareMemory {

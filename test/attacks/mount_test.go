@@ -177,7 +177,7 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 			var total, free int
 			total, free, stuck = p.Slots()
 			_, _, waiting := p.Claims()
-			return stuck > 0 || free+waiting == total
+			return stuck > 0 || free+waiting+p.Hot() == total
 		}, 10*time.Second, 5*time.Millisecond)
 		served()
 		t.Logf("%s: answered after %v, %d slots stuck", do, a.took.Round(time.Millisecond), stuck)

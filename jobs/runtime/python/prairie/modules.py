@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import stat
 import sys
 from contextlib import contextmanager
 from importlib.machinery import FileFinder
@@ -176,7 +177,14 @@ class Modules:
 
     def _hook(self, path: str) -> FileFinder:
         """A path hook that serves the course's directories from code compiled ahead."""
-        if self._course.roots.show(path + "/") is None or not os.path.isdir(path):
+        if self._course.roots.show(path + "/") is None:
             raise ImportError("not below a course", path=path)
+        try:
+            directory = stat.S_ISDIR(os.stat(path).st_mode)
+        except OSError as exc:  # a store that fails is not a module that is missing
+            self._course.roots.refuse_store_failure(exc)
+            directory = False
+        if not directory:
+            raise ImportError("no directory", path=path)
         return bytecode.finder(path)
 
