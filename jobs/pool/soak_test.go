@@ -310,6 +310,8 @@ func TestWorkerKilledAtRandomMoments(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
 	before := holds(t, filepath.Dir(dir))
 	killed := map[string]bool{}
+	runtime.LockOSThread() // a child dies with the thread that started it
+	defer runtime.UnlockOSThread()
 	for i := range scaled(200) {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), stormVariable+"="+dir)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -96,6 +97,8 @@ func TestRandomStreamsWhenTheWorkerIsProcessOne(t *testing.T) {
 	cmd := exec.Command("/proc/self/exe", "-test.run", "^TestRandomStreams$")
 	cmd.Env = append(os.Environ(), "PRAIRIE_TEST_PID1=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS, Pdeathsig: unix.SIGKILL}
+	runtime.LockOSThread() // the child dies with the thread that started it
+	defer runtime.UnlockOSThread()
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -64,6 +65,8 @@ func TestAttacksWithoutRoot(t *testing.T) {
 	cmd := exec.Command(exe, "-test.run", "^(TestAttacks|TestNothing|TestRandom)", "-test.timeout=4m")
 	cmd.Dir, cmd.SysProcAttr = dir, attr
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, innerTier + "=" + string(sandbox.TierUserns), innerCgroup + "=" + path}
+	runtime.LockOSThread() // the child dies with the thread that started it
+	defer runtime.UnlockOSThread()
 	said, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 }
