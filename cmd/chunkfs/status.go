@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/chunkfs"
 	"github.com/prairielambda/prairielambda/internal/cli"
@@ -52,11 +57,42 @@ func umountCommand() *cli.Command {
 			if err != nil {
 				return fmt.Errorf("mount point: %w", err)
 			}
+			ended := daemon(ctx, point)
 			busy, err := chunkfs.Detach(ctx, point)
 			if err == nil && busy {
 				env.Log.Warn().Msg("still in use: detached, and served until its users are done")
 			}
+			if err == nil && !busy {
+				ended(5 * time.Second)
+			}
 			return err
 		},
+	}
+}
+
+// daemon finds who serves the mount. Waiting for its end lets the caller take the
+// cache's directory away, or use it anew. Who cannot be found, as from another pid
+// namespace, is not waited for.
+func daemon(ctx context.Context, point string) (wait func(limit time.Duration)) {
+	wait = func(time.Duration) {}
+	if chunkfs.Answers(ctx, point) != nil {
+		return wait
+	}
+	var st struct{ PID int }
+	b, err := os.ReadFile(filepath.Join(point, ".chunkfs", "status.json"))
+	if err != nil || json.Unmarshal(b, &st) != nil || st.PID <= 1 {
+		return wait
+	}
+	fd, err := unix.PidfdOpen(st.PID, 0)
+	if err != nil {
+		return wait
+	}
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", st.PID)); err != nil || !strings.HasPrefix(filepath.Base(exe), "chunkfs") {
+		unix.Close(fd)
+		return wait
+	}
+	return func(limit time.Duration) {
+		defer unix.Close(fd)
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, int(limit.Milliseconds()))
 	}
 }
