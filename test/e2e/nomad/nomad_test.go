@@ -261,7 +261,9 @@ func TestDeployedByNomadCallsSurviveItsWorkers(t *testing.T) {
 	})
 	t.Run("a worker is killed", func(t *testing.T) {
 		_, err := a.CLI("alloc", "signal", "-s", "SIGKILL", d.running(t, "prairie-worker")[0].ID)
-		require.NoError(t, err)
+		if err != nil { // the task's end may be quicker than the answer that it was signalled
+			require.ErrorContains(t, err, "error reading from server: EOF")
+		}
 		serving()
 	})
 	t.Run("chunkfs is upgraded and killed", func(t *testing.T) {
