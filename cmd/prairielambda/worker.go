@@ -12,7 +12,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/pool"
 	lang "github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
@@ -64,7 +63,7 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 	}
 	w := worker.New(worker.Config{
 		Pool: p, Courses: courses, Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
-		Runtimes: runtimes(programs.Describe(), version, digest),
+		Runtimes: programs.Offer(version, digest),
 	})
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -87,17 +86,4 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 	defer cancel()
 	_ = w.Drain(grace) // whoever asked is gone, too
 	return srv.Close()
-}
-
-// runtimes lists the languages of programs and the Python of courses.
-func runtimes(programs []jobs.Runtime, version, digest string) []jobs.Runtime {
-	all := []jobs.Runtime{{Name: "python", Version: version, Digest: digest}}
-	for _, r := range programs {
-		if r.Name == "python" {
-			all[0].Aliases, all[0].Modes, all[0].Environment = append(r.Aliases, r.Name+"@"+r.Version), r.Modes, r.Environment
-			continue
-		}
-		all = append(all, r)
-	}
-	return all
 }

@@ -195,13 +195,7 @@ func envDiff() *cli.Command {
 						return err
 					}
 				}
-				return env.Diff(ms[0], ms[1], func(c syncer.Change) error {
-					if o.json {
-						return printJSON(e.Stdout, c)
-					}
-					_, err := fmt.Fprintln(e.Stdout, c.Op, c.Path)
-					return err
-				})
+				return env.Diff(ms[0], ms[1], o.change(e))
 			})
 		},
 	}

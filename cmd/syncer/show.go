@@ -203,14 +203,19 @@ func diff() *cli.Command {
 				return err
 			}
 			return o.with(ctx, env, syncer.Config{}, false, func(s *syncer.Syncer, _ *storage.Store) error {
-				return s.Diff(ctx, args[0], args[1], args[2], func(c syncer.Change) error {
-					if o.json {
-						return printJSON(env.Stdout, c)
-					}
-					_, err := fmt.Fprintln(env.Stdout, c.Op, c.Path)
-					return err
-				})
+				return s.Diff(ctx, args[0], args[1], args[2], o.change(env))
 			})
 		},
+	}
+}
+
+// change prints one change of a diff.
+func (o *opts) change(env *cli.Env) func(syncer.Change) error {
+	return func(c syncer.Change) error {
+		if o.json {
+			return printJSON(env.Stdout, c)
+		}
+		_, err := fmt.Fprintln(env.Stdout, c.Op, c.Path)
+		return err
 	}
 }

@@ -127,26 +127,12 @@ func (s *serve) run(ctx context.Context, env *cli.Env, args []string) error {
 	w := worker.New(worker.Config{
 		Tracer: tracer,
 		Pool:   p, Courses: courses, Runs: spools.Store, Tickets: verifier, Name: s.name, Tier: string(host.Tier()), Log: env.Log,
-		Runtimes: runtimes(languages.Describe(), version, digest),
+		Runtimes: languages.Offer(version, digest),
 	})
 	for _, l := range host.Layers() {
 		env.Log.Info().Str("layer", l.Name).Bool("on", l.On).Msg("sandbox")
 	}
 	return s.serve(ctx, env, w, string(host.Tier()))
-}
-
-// runtimes lists the languages of programs and the Python of courses, which is
-// the one whose digest caches key on.
-func runtimes(programs []jobs.Runtime, version, digest string) []jobs.Runtime {
-	all := []jobs.Runtime{{Name: "python", Version: version, Digest: digest}}
-	for _, r := range programs {
-		if r.Name == "python" {
-			all[0].Aliases, all[0].Modes, all[0].Environment = append(r.Aliases, r.Name+"@"+r.Version), r.Modes, r.Environment
-			continue
-		}
-		all = append(all, r)
-	}
-	return all
 }
 
 func (s *serve) verifier() (*ticket.Verifier, error) {

@@ -209,6 +209,20 @@ func (ls *Languages) Describe() (all []jobs.Runtime) {
 	return all
 }
 
+// Offer is Describe with the Python of courses in the place of its own python:
+// version and digest, on which caches key, are those of Language.Describe.
+func (ls *Languages) Offer(version, digest string) []jobs.Runtime {
+	all := []jobs.Runtime{{Name: "python", Version: version, Digest: digest}}
+	for _, r := range ls.Describe() {
+		if r.Name == "python" {
+			all[0].Aliases, all[0].Modes, all[0].Environment = append(r.Aliases, r.Name+"@"+r.Version), r.Modes, r.Environment
+			continue
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
 // Find returns the language that ask (name, alias, or either with @version)
 // means, or, when ask is empty, the one that the files' suffixes tell. The error
 // is a *jobs.Error.

@@ -183,16 +183,13 @@ func TestFaultsOfOneWorkerStayInside(t *testing.T) {
 }
 
 // ask comes back when it is told to: on a machine that does other things besides,
-// there may be no place for a while. The whole proof takes no other failure; a
-// fiftieth of it comes back once after a retryable one.
+// there may be no place for a while. It takes no other failure.
 func ask(ctx context.Context, url, body string) (status int, answer string) {
-	for again := os.Getenv("SOAK") == ""; ; {
+	for {
 		status, answer = once(ctx, url, body)
-		lost := status >= 500 && strings.Contains(answer, `"retryable":true`)
-		if ctx.Err() != nil || status != http.StatusTooManyRequests && !(lost && again) {
+		if ctx.Err() != nil || status != http.StatusTooManyRequests {
 			return status, answer
 		}
-		again = again && !lost
 		time.Sleep(500 * time.Millisecond)
 	}
 }

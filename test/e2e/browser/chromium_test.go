@@ -240,7 +240,7 @@ func TestEveryViewInEveryLook(t *testing.T) {
 		{
 			"seeds", "/question/algebra/quadratic-roots?seed=3",
 			`document.querySelector("#times").open = false; document.querySelector("#seeds").open = true; document.querySelector("#run-seeds button").value = 24; document.querySelector("#run-seeds button").click()`,
-			`document.documentElement.dataset.seeds === "24"`,
+			`document.documentElement.dataset.seeds === "24" && document.querySelector("#plot").textContent.includes("24 of 24 fine")`,
 		},
 	}
 	for _, look := range looks {
