@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"internal/head":          {"internal/blob"},
 	"internal/head/...":      {"internal/blob", "internal/blob/gcs", "internal/durable", "internal/head"},
 	"internal/manifest":      {"internal/blob"},
+	"internal/recipe":        {},
 	"internal/storage":       {"internal/blob/...", "internal/head/...", "internal/durable"},
 
 	"syncer":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "internal/storage", "syncer/..."},
@@ -39,7 +40,8 @@ var allowed = map[string][]string{
 	"jobs/sandbox":        {"jobs"},
 	"jobs/runtime/python": {},
 	"jobs/runtime":        {"jobs", "jobs/sandbox", "jobs/runtime/python"},
-	"jobs/pool":           {"jobs", "jobs/sandbox", "jobs/runtime"},
+	"jobs/grade":          {"jobs", "jobs/sandbox"},
+	"jobs/pool":           {"jobs", "jobs/grade", "jobs/sandbox", "jobs/runtime"},
 	"jobs/runs":           {"jobs", "internal/durable"},
 	"jobs/worker":         {"jobs", "jobs/pool", "jobs/runs", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
 
