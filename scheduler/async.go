@@ -37,7 +37,7 @@ func (g *Gateway) submit(x *exchange) error {
 
 // startRun hands a submission to a worker and returns its task id.
 func (g *Gateway) startRun(ctx context.Context, x *exchange, raw []byte) (string, error) {
-	p, err := g.decodeSubmission(x, raw)
+	p, err := g.decodeSubmission(ctx, x, raw)
 	if err != nil {
 		return "", err
 	}
@@ -68,7 +68,7 @@ func (g *Gateway) startRun(ctx context.Context, x *exchange, raw []byte) (string
 }
 
 // decodeSubmission reads, checks and completes a submission.
-func (g *Gateway) decodeSubmission(x *exchange, raw []byte) (*jobs.Program, error) {
+func (g *Gateway) decodeSubmission(ctx context.Context, x *exchange, raw []byte) (*jobs.Program, error) {
 	var s runs.Submission
 	if err := decode(raw, &s); err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (g *Gateway) decodeSubmission(x *exchange, raw []byte) (*jobs.Program, erro
 	if err := checkProgram(p); err != nil {
 		return nil, err
 	}
-	rt, err := g.runtime(x, p.Runtime)
+	rt, err := g.runtime(ctx, x, p.Runtime)
 	if err != nil {
 		return nil, err
 	}
@@ -122,19 +122,18 @@ func (g *Gateway) readRun(ctx context.Context, x *exchange, id string, from int,
 	if g.cfg.Long != nil && is(g.cfg.Long.Name()) {
 		return g.cfg.Long.Read(ctx, run, x.note.token, from, wait)
 	}
-	ws := g.fleet.Workers()
-	i := slices.IndexFunc(ws, func(w *fleet.Worker) bool { return is(w.Name()) })
-	if i < 0 {
+	holds := func(w *fleet.Worker) bool { return is(w.Name()) }
+	if !slices.ContainsFunc(g.fleet.Workers(), holds) {
 		return nil, missing
 	}
 	q := url.Values{"owner": {x.note.token}, "from": {strconv.Itoa(from)}, "wait": {strconv.FormatInt(wait.Milliseconds(), 10)}}
-	var c jobs.RunChunk
-	x.note.trip = trip{worker: ws[i], tries: 1}
-	err := ws[i].JSON(ctx, fleet.Request{Path: "/v1/runs/" + run + "?" + q.Encode(), Header: traceOf(x.r), ID: x.id}, &c)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return &c, err
+	req := fleet.Request{Path: "/v1/runs/" + run + "?" + q.Encode(), Header: traceOf(x.r), ID: x.id}
+	won, err := onFleet(ctx, g, plan{key: id, hedge: "off", only: holds}, func(ctx context.Context, w *fleet.Worker) (*jobs.RunChunk, error) {
+		var c jobs.RunChunk
+		return &c, w.JSON(ctx, req, &c)
+	})
+	x.note.trip = trip{worker: won.By, tries: won.Tries}
+	return won.Value, err
 }
 
 // sendJSON answers 200 with v.

@@ -105,7 +105,7 @@ func TestRunsThatCannotBeRead(t *testing.T) {
 
 func TestFramesOverAWebSocket(t *testing.T) {
 	w := teller(t, 5*time.Millisecond)
-	_, url := gateway(t, scheduler.Config{}, w)
+	_, url := gateway(t, scheduler.Config{Patience: 50 * time.Millisecond}, w)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, url, nil)

@@ -26,7 +26,9 @@ func (g *Gateway) download(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	p, err := g.decodeSubmission(x, raw)
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	p, err := g.decodeSubmission(ctx, x, raw)
 	if err != nil {
 		return err
 	}
@@ -41,8 +43,6 @@ func (g *Gateway) download(x *exchange) error {
 	if err != nil {
 		return fmt.Errorf("encode program: %w", err)
 	}
-	ctx, cancel := g.deadline(x)
-	defer cancel()
 	req := fleet.Request{Path: "/v1/project", Body: body, Header: traceOf(x.r), ID: x.id}
 	pl := plan{key: "run\x00" + p.Runtime, only: func(w *fleet.Worker) bool { return offers(w, p.Runtime) }}
 	won, err := onFleet(ctx, g, pl, func(ctx context.Context, w *fleet.Worker) (*project, error) {

@@ -106,9 +106,6 @@ func (g *Gateway) serve(x *exchange) error {
 	if err := g.authorize(x, e); err != nil {
 		return err
 	}
-	if err := g.hold(x, e); err != nil {
-		return err
-	}
 	return e.handle(g, x)
 }
 

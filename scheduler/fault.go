@@ -91,6 +91,9 @@ func workerFault(we *fleet.Error) *fault {
 		status, code = http.StatusServiceUnavailable, "worker_lost"
 	}
 	f := refuse(status, code, "the worker could not do its part; no result was lost or kept")
+	if status == http.StatusServiceUnavailable {
+		f.retryAfter = time.Second
+	}
 	f.body.Retryable = true
 	return f
 }

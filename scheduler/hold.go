@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
+	"github.com/prairielambda/prairielambda/scheduler/hedge"
 	"github.com/prairielambda/prairielambda/scheduler/scale"
 )
 
@@ -17,12 +17,8 @@ func (g *Gateway) newScaler() (err error) {
 	}
 	cfg := *g.cfg.Scale
 	cfg.Figures, cfg.Log, cfg.Register = g.figures, g.cfg.Log, g.cfg.Registry
-	if g.scaler, err = scale.New(cfg); err != nil {
-		return err
-	}
-	return g.cfg.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "prairie_gateway_held", Help: "Calls that wait for a first worker.",
-	}, func() float64 { return float64(g.held.Load()) }))
+	g.scaler, err = scale.New(cfg)
+	return err
 }
 
 func (g *Gateway) figures() (f scale.Figures) {
@@ -32,29 +28,46 @@ func (g *Gateway) figures() (f scale.Figures) {
 	return f
 }
 
-// hold lets a call wait for a first worker where one can be had. What follows a
-// call or needs no worker goes on.
-func (g *Gateway) hold(x *exchange, e *endpoint) error {
-	if g.scaler == nil || e.access != scoped || e.verb == "metrics" || e.verb == "purge" || g.fleet.Ready() {
+// enter waits until somebody could run a call, and then for a place for it.
+func (g *Gateway) enter(ctx context.Context, name string) (leave func(), err error) {
+	if err := g.anybody(ctx); err != nil {
+		return nil, err
+	}
+	return g.queue.Enter(ctx, name)
+}
+
+// anybody waits until there is a worker.
+func (g *Gateway) anybody(ctx context.Context) error {
+	if g.fleet.Ready() {
 		return nil
 	}
+	wait, cancel := g.patience(ctx)
+	defer cancel()
+	return g.await(wait, nil)
+}
+
+// patience ends with hedge.ErrNobody when a call has waited for a worker as long
+// as it may: as long as a call may take where somebody starts one, else as long as
+// one needs to come back.
+func (g *Gateway) patience(ctx context.Context) (context.Context, context.CancelFunc) {
+	d := g.cfg.Patience
+	if g.scaler != nil {
+		d = g.cfg.Deadline
+	}
+	return context.WithTimeoutCause(ctx, d, hedge.ErrNobody)
+}
+
+// await waits for a worker that only lets through, within ctx and among a
+// bounded number of others.
+func (g *Gateway) await(ctx context.Context, only func(*fleet.Worker) bool) error {
 	defer g.held.Add(-1)
 	if g.held.Add(1) > int64(g.cfg.MaxHeld) {
-		f := refuse(http.StatusTooManyRequests, "busy", "too many calls wait for a first worker")
+		f := refuse(http.StatusTooManyRequests, "busy", "too many calls wait for a worker")
 		f.body.Retryable, f.retryAfter = true, 5*time.Second
 		return f
 	}
-	ctx, cancel := g.deadline(x)
-	defer cancel()
-	g.scaler.Wake()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !g.fleet.Ready() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	if g.scaler != nil {
+		g.scaler.Wake()
 	}
-	return nil
+	return g.fleet.Await(ctx, only)
 }

@@ -2,14 +2,21 @@ package scheduler_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler"
 	"github.com/prairielambda/prairielambda/scheduler/fleet/fleettest"
 	"github.com/prairielambda/prairielambda/scheduler/scale"
@@ -76,13 +83,118 @@ func TestCallsWaitForAWorkerNoLongerThanTheyMayAndNotWithoutBound(t *testing.T) 
 	go func() {
 		first <- post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate, "Prairie-Deadline", "2000")
 	}()
-	require.Eventually(t, func() bool {
-		return strings.Contains(get(t, url+"/metrics").body, "\nprairie_gateway_held 1\n")
-	}, 10*time.Second, time.Millisecond)
+	held(t, url, 1)
 	r := post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate)
 	require.Equal(t, http.StatusTooManyRequests, r.status)
 	require.True(t, r.fault(t).Retryable)
 	r = <-first
 	require.Equal(t, http.StatusGatewayTimeout, r.status)
 	require.Equal(t, "deadline_exceeded", r.fault(t).Code)
+}
+
+// held waits until n calls wait for a worker.
+func held(t *testing.T, url string, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return strings.Contains(get(t, url+"/metrics").body, fmt.Sprintf("\nprairie_gateway_held %d\n", n))
+	}, 15*time.Second, time.Millisecond)
+}
+
+func TestWhateverIsAskedOutlivesARestartOfTheOnlyWorker(t *testing.T) {
+	w := fleettest.New(t, sample())
+	w.Set(func(s *fleettest.State) {
+		s.Status.Name = "alloc-1"
+		s.Program = func(context.Context, jobs.Program) jobs.ProgramResult { return jobs.ProgramResult{Outcome: jobs.OK} }
+		s.Frames = func(jobs.Program) []jobs.RunFrame { return nil }
+	})
+	_, url := gateway(t, scheduler.Config{}, w)
+	course := url + "/courses/tam212/"
+	const program = `{"runtime":"python","files":[{"basename":"a.py","contents":""}],"mode":"run","main":"a.py"}`
+	r := post(t, url+"/run_program/", program)
+	require.Equal(t, http.StatusOK, r.status, r.body)
+	var run struct{ Identifier string }
+	require.NoError(t, json.Unmarshal([]byte(r.body), &run))
+
+	var wg sync.WaitGroup
+	asks := 0
+	ask := func(name string, what func() reply) {
+		asks++
+		wg.Go(func() {
+			r := what()
+			assert.Equal(t, http.StatusOK, r.status, "%s: %s", name, r.body)
+		})
+	}
+	posts := func(name, url, body string, header ...string) {
+		ask(name, func() reply { return post(t, url, body, header...) })
+	}
+	w.Set(func(s *fleettest.State) { s.Delay = time.Hour })
+	posts("in flight", course+v1+"/question/addNumbers", generate)
+	require.Eventually(t, func() bool { return w.Invocations.Load() == 1 }, 10*time.Second, time.Millisecond)
+	w.Crash()
+	w.Set(func(s *fleettest.State) { s.Delay = 0 })
+	held(t, url, 1)
+	posts("question", course+v1+"/question/addNumbers", generate)
+	posts("current", course+"current/question/addNumbers", generate)
+	posts("render", course+v1+"/element/my-element", render)
+	posts("batch", course+v1, `{"data":{},"requests":[{"type":"question","name":"addNumbers","method":"generate"}]}`)
+	posts("lines", course+v1, `{"data":{},"requests":[{"type":"question","name":"addNumbers","method":"generate"},{"type":"question","name":"addNumbers","method":"grade"}]}`, "Accept", "application/x-ndjson")
+	posts("program", url+"/run", program)
+	posts("two at once", url+"/run", `{"hedge":"always",`+program[1:])
+	posts("begin", url+"/run_program", program)
+	posts("poll", url+"/check_output", fmt.Sprintf(`{"identifier":%q,"read":0}`, run.Identifier))
+	posts("download", url+"/download", program)
+	ask("runtimes", func() reply { return get(t, url+"/runtimes") })
+	ask("file", func() reply { return get(t, course+v1+"/files/clientFilesCourse/a%20b.svg") })
+	asks++
+	wg.Go(func() {
+		c, _, err := websocket.Dial(t.Context(), course+v1+"/session", nil)
+		if assert.NoError(t, err, "session") {
+			c.CloseNow()
+		}
+	})
+	held(t, url, asks)
+	w.Restart(t)
+	wg.Wait()
+	held(t, url, 0)
+}
+
+func TestACallIsGivenUpAfterThreeExecutions(t *testing.T) {
+	w := fleettest.New(t, sample())
+	_, url := gateway(t, scheduler.Config{Patience: time.Minute}, w)
+	var begun atomic.Int64
+	w.Set(func(s *fleettest.State) {
+		s.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/v1/invoke" {
+				begun.Add(1)
+				panic(http.ErrAbortHandler) // as if the call had killed the worker
+			}
+			return false
+		}
+	})
+	r := post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate)
+	require.Equal(t, http.StatusServiceUnavailable, r.status)
+	require.Equal(t, "worker_lost", r.fault(t).Code)
+	require.EqualValues(t, 3, begun.Load())
+}
+
+func TestAWorkerThatTakesNothingNewIsNotTheLastWord(t *testing.T) {
+	w := fleettest.New(t, sample())
+	_, url := gateway(t, scheduler.Config{}, w)
+	w.Set(func(s *fleettest.State) {
+		s.Status.Draining = true
+		s.Before = func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/v1/invoke" {
+				return false
+			}
+			rw.WriteHeader(http.StatusServiceUnavailable)
+			io.WriteString(rw, `{"error":{"code":"draining"}}`)
+			return true
+		}
+	})
+	done := make(chan reply)
+	go func() { done <- post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate) }()
+	held(t, url, 1)
+	w.Set(func(s *fleettest.State) { s.Status.Draining, s.Before = false, nil })
+	r := <-done
+	require.Equal(t, http.StatusOK, r.status, r.body)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -50,7 +51,7 @@ func (g *Gateway) execute(ctx context.Context, inv *jobs.Invocation, trace http.
 		return t, fmt.Errorf("encode invocation: %w", err)
 	}
 	begin := time.Now()
-	leave, err := g.queue.Enter(ctx, inv.Course)
+	leave, err := g.enter(ctx, inv.Course)
 	t.queue = time.Since(begin)
 	if err != nil {
 		return t, err
@@ -145,9 +146,9 @@ type plan struct {
 	only  func(*fleet.Worker) bool // nil takes every worker
 }
 
-// candidates are the workers to try, in order. One that is alone is tried twice:
-// after a restart it deserves that.
-func (g *Gateway) candidates(p plan) (order []*fleet.Worker, alone bool) {
+// candidates are at most n workers to try, in order. One that is alone is tried
+// twice: after a restart it deserves that.
+func (g *Gateway) candidates(p plan, n int) (order []*fleet.Worker, alone bool) {
 	order = g.fleet.Order(p.key)
 	if p.only != nil {
 		order = slices.DeleteFunc(order, func(w *fleet.Worker) bool { return !p.only(w) })
@@ -155,15 +156,56 @@ func (g *Gateway) candidates(p plan) (order []*fleet.Worker, alone bool) {
 	if alone = len(order) == 1; alone {
 		order = append(order, order[0])
 	}
-	return order[:min(len(order), maxTries)], alone
+	return order[:min(len(order), n)], alone
 }
 
 // onFleet runs ask on the workers of p's order until one of them does its job:
 // the next one after a failure of ours, a second one beside a slow one while the
-// budget lasts. All of that is invisible to course code, which runs in sandboxes
-// that leave nothing behind.
-func onFleet[T any](ctx context.Context, g *Gateway, p plan, ask func(context.Context, *fleet.Worker) (T, error)) (hedge.Won[*fleet.Worker, T], error) {
-	order, alone := g.candidates(p)
+// budget lasts. When nobody is left it waits until somebody is back. All of that
+// is invisible to course code, which runs in sandboxes that leave nothing behind.
+func onFleet[T any](ctx context.Context, g *Gateway, p plan, ask func(context.Context, *fleet.Worker) (T, error)) (won hedge.Won[*fleet.Worker, T], err error) {
+	var begun atomic.Int32 // attempts that a worker may have begun
+	counted := func(ctx context.Context, w *fleet.Worker) (T, error) {
+		v, err := ask(ctx, w)
+		if we := (*fleet.Error)(nil); !errors.As(err, &we) || we.Begun() {
+			begun.Add(1)
+		}
+		return v, err
+	}
+	g.budget.Earn()
+	var wait context.Context // nil until there was nobody
+	for tries := 0; ; {
+		before := begun.Load()
+		won, err = oneRound(ctx, g, p, maxTries-int(before), counted)
+		tries += won.Tries
+		won.Tries = tries
+		if !systemFailure(err) && !errors.Is(err, hedge.ErrNobody) || begun.Load() >= maxTries || begun.Load() > before && g.fleet.Any(p.only) {
+			break
+		}
+		if wait == nil {
+			var cancel context.CancelFunc
+			wait, cancel = g.patience(ctx)
+			defer cancel()
+		}
+		if e := g.await(wait, p.only); e != nil {
+			if !errors.Is(e, hedge.ErrNobody) { // else the last attempt says more
+				err = e
+			}
+			break
+		}
+	}
+	if won.Tries > 1 && !won.Hedged {
+		g.metrics.retries.Add(float64(won.Tries - 1))
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // the caller left or its time is over: nobody else's fault
+	}
+	return won, err
+}
+
+// oneRound goes through p's order once.
+func oneRound[T any](ctx context.Context, g *Gateway, p plan, n int, ask func(context.Context, *fleet.Worker) (T, error)) (hedge.Won[*fleet.Worker, T], error) {
+	order, alone := g.candidates(p, n)
 	race := hedge.Race[*fleet.Worker, T]{
 		Candidates: order, Run: ask, Again: systemFailure, Owner: &g.attempts,
 		Allow: g.allowHedge, Both: p.hedge == "always",
@@ -181,17 +223,10 @@ func onFleet[T any](ctx context.Context, g *Gateway, p plan, ask func(context.Co
 			return ask(ctx, w)
 		}
 	}
-	g.budget.Earn()
 	begin := time.Now()
 	won, err := race.Do(ctx)
 	if err == nil && p.class != "" {
 		g.latency.Record(p.class, time.Since(begin))
-	}
-	if won.Tries > 1 && !won.Hedged {
-		g.metrics.retries.Add(float64(won.Tries - 1))
-	}
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // the caller left or its time is over: nobody else's fault
 	}
 	return won, err
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/prairielambda/prairielambda/jobs"
-	"github.com/prairielambda/prairielambda/scheduler/admit"
 )
 
 type metrics struct {
@@ -56,14 +55,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, errors.Join(errs...)
 }
 
-// observe exports the queue's depth.
-func (m *metrics) observe(reg prometheus.Registerer, q *admit.Queue) error {
+// observe exports how many calls run and wait.
+func (g *Gateway) observe() error {
 	gauge := func(name, help string, f func() float64) error {
-		return reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+		return g.cfg.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}
 	return errors.Join(
-		gauge("prairie_gateway_running", "Calls that hold a place.", func() float64 { r, _ := q.Depth(); return float64(r) }),
-		gauge("prairie_gateway_waiting", "Calls that wait for a place.", func() float64 { _, w := q.Depth(); return float64(w) }),
+		gauge("prairie_gateway_running", "Calls that hold a place.", func() float64 { r, _ := g.queue.Depth(); return float64(r) }),
+		gauge("prairie_gateway_waiting", "Calls that wait for a place.", func() float64 { _, w := g.queue.Depth(); return float64(w) }),
+		gauge("prairie_gateway_held", "Calls that wait until a worker is there.", func() float64 { return float64(g.held.Load()) }),
 	)
 }
 

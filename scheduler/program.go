@@ -38,7 +38,9 @@ func (g *Gateway) run(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	rt, err := g.runtime(x, b.Runtime)
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	rt, err := g.runtime(ctx, x, b.Runtime)
 	if err != nil {
 		return err
 	}
@@ -48,9 +50,7 @@ func (g *Gateway) run(x *exchange) error {
 	if err != nil {
 		return fmt.Errorf("encode program: %w", err)
 	}
-	ctx, cancel := g.deadline(x)
-	defer cancel()
-	leave, err := g.queue.Enter(ctx, "programs of "+x.note.token)
+	leave, err := g.enter(ctx, "programs of "+x.note.token)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -13,11 +14,11 @@ import (
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
 )
 
-// runtimes lists what the workers that take calls offer, each once, newest first.
-func (g *Gateway) runtimes() []jobs.Runtime {
-	var all []jobs.Runtime
+// runtimes lists what the workers offer that which lets through, each once, newest first.
+func (g *Gateway) runtimes(which func(*fleet.Worker) bool) []jobs.Runtime {
+	all := []jobs.Runtime{}
 	for _, w := range g.fleet.Workers() {
-		if w.Up() {
+		if which(w) {
 			all = append(all, w.Status().Runtimes...)
 		}
 	}
@@ -28,12 +29,14 @@ func (g *Gateway) runtimes() []jobs.Runtime {
 }
 
 func (g *Gateway) listRuntimes(x *exchange) error {
-	all := g.runtimes()
+	ctx, cancel := g.deadline(x)
+	defer cancel()
+	if err := g.anybody(ctx); err != nil {
+		return err
+	}
+	all := g.runtimes((*fleet.Worker).Up)
 	for i := range all {
 		all[i].Digest = "" // between gateway and workers
-	}
-	if all == nil {
-		all = []jobs.Runtime{}
 	}
 	b, err := json.Marshal(all)
 	if err != nil {
@@ -43,9 +46,13 @@ func (g *Gateway) listRuntimes(x *exchange) error {
 	return nil
 }
 
-// runtime finds the newest runtime that name means: name@version, name or alias.
-func (g *Gateway) runtime(x *exchange, name string) (rt jobs.Runtime, err error) {
-	all := g.runtimes()
+// runtime finds the newest runtime that name means: name@version, name or alias;
+// one of a worker that is about to come back where no other offers it.
+func (g *Gateway) runtime(ctx context.Context, x *exchange, name string) (rt jobs.Runtime, err error) {
+	if err := g.anybody(ctx); err != nil {
+		return rt, err
+	}
+	all := slices.Concat(g.runtimes((*fleet.Worker).Up), g.runtimes(func(*fleet.Worker) bool { return true }))
 	i := slices.IndexFunc(all, func(r jobs.Runtime) bool {
 		return runtimeID(r) == name || r.Name == name || slices.Contains(r.Aliases, name)
 	})

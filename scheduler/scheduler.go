@@ -69,11 +69,13 @@ type Config struct {
 	CacheDir   string        // a directory of its own for kept results; empty keeps them in memory only
 	HedgeShare float64       // extra executions, as a share of calls; default 0.05, negative turns hedging off
 
-	// Scale is who starts workers when there is none or too few; calls that find
-	// none wait for one then. Its Figures, Log and Register are the gateway's. Nil:
-	// nobody starts any, and such calls are refused.
-	Scale   *scale.Config
-	MaxHeld int // calls that wait for a first worker; default 1000
+	// Scale is who starts workers when there is none or too few. Its Figures, Log
+	// and Register are the gateway's. Nil: nobody starts any.
+	Scale *scale.Config
+	// Patience is how long a call waits for a worker when none is there, or none is
+	// left that could run it; default 20 s. With Scale it waits until its deadline.
+	Patience time.Duration
+	MaxHeld  int // calls that wait so; default 1000
 
 	// Long runs what asks for more than LongAfter, and every program in one of
 	// LongModes; nil leaves all to the workers.
@@ -96,6 +98,7 @@ func (c *Config) defaults() {
 	set(&c.MaxBody, 16<<20)
 	set(&c.MaxItems, 1000)
 	set(&c.MaxHeld, 1000)
+	set(&c.Patience, 20*time.Second)
 	set(&c.LongAfter, 10*time.Second)
 	set(&c.Deadline, 2*time.Minute)
 	set(&c.BodyTime, 30*time.Second)
@@ -129,7 +132,7 @@ type Gateway struct {
 	latency   *hedge.Latency
 	metrics   *metrics
 	scaler    *scale.Scaler // nil when nobody scales
-	held      atomic.Int64  // calls that wait for a first worker
+	held      atomic.Int64  // calls that wait until a worker is there
 	endpoints []endpoint
 	versions  versions
 	lookups   singleflight.Group
@@ -170,7 +173,7 @@ func New(cfg Config) (*Gateway, error) {
 			return nil, fmt.Errorf("scheduler: %w", err)
 		}
 	}
-	if err := m.observe(cfg.Registry, g.queue); err != nil {
+	if err := g.observe(); err != nil {
 		return nil, fmt.Errorf("scheduler: %w", err)
 	}
 	if err := g.newScaler(); err != nil {

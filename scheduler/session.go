@@ -45,7 +45,7 @@ func (g *Gateway) session(x *exchange) error {
 	}
 	x.w.Header().Set("Prairie-Version", label)
 	x.note.version = label
-	leave, err := g.queue.Enter(ctx, course)
+	leave, err := g.enter(ctx, course)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func (g *Gateway) streamBatch(ctx context.Context, x *exchange, inv *jobs.Invoca
 	if err != nil {
 		return fmt.Errorf("encode invocation: %w", err)
 	}
-	leave, err := g.queue.Enter(ctx, inv.Course)
+	leave, err := g.enter(ctx, inv.Course)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (g *Gateway) resolve(ctx context.Context, x *exchange, course, version stri
 // chunks returns what a version that is not "current" holds, or nil when no
 // worker tells: then the call itself will say why.
 func (g *Gateway) chunks(ctx context.Context, x *exchange, course, version string) *rendercache.Version {
-	if v := g.versions.get(course, version); v != nil {
+	if v := g.versions.get(course, version); v != nil || !g.fleet.Ready() {
 		return v
 	}
 	if _, err := g.lookup(ctx, x, course, version); err != nil {
@@ -70,7 +70,7 @@ func (g *Gateway) lookup(ctx context.Context, x *exchange, course, version strin
 	id, trace := x.id, traceOf(x.r)
 	ch := g.lookups.DoChan(course+"\x00"+version, func() (any, error) {
 		at := time.Now()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Deadline)
 		defer cancel()
 		req := fleet.Request{
 			Path:   "/v1/versions/" + course + "/" + version,

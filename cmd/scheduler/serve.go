@@ -30,12 +30,13 @@ type serveFlags struct {
 	maxBody        cli.Size
 	hedge          float64
 	deadline       cli.Duration
+	patience       cli.Duration
 	notice, grace  cli.Duration
 }
 
 func serveCommand() *cli.Command {
 	f := &serveFlags{
-		maxBody: 16 << 20, deadline: cli.Duration(2 * time.Minute),
+		maxBody: 16 << 20, deadline: cli.Duration(2 * time.Minute), patience: cli.Duration(20 * time.Second),
 		grace: cli.Duration(time.Minute), cacheSize: 64 << 20,
 	}
 	return &cli.Command{
@@ -69,6 +70,7 @@ func (f *serveFlags) register(fs *flag.FlagSet) {
 	fs.Var(&f.maxBody, "max-body", "largest request body")
 	fs.Float64Var(&f.hedge, "hedge-share", 0.05, "extra executions that slow calls may cost, as a share of all calls; 0 turns them off")
 	fs.Var(&f.deadline, "deadline", "longest time for one call, and for one that names none")
+	fs.Var(&f.patience, "patience", "how long a call waits for a worker while none is there that could run it; with --scaling, until its deadline")
 	fs.Var(&f.notice, "drain-notice", "how long to go on taking calls after SIGTERM while /readyz already says no")
 	fs.Var(&f.grace, "drain-grace", "how long calls in flight may take to end after that")
 }
@@ -85,7 +87,7 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 	}
 	cfg := scheduler.Config{
 		Workers: f.workers, Hosts: f.hosts, Origins: f.origins,
-		MaxBody: int64(f.maxBody), Deadline: time.Duration(f.deadline), Log: env.Log,
+		MaxBody: int64(f.maxBody), Deadline: time.Duration(f.deadline), Patience: time.Duration(f.patience), Log: env.Log,
 		CacheDir: f.cache, CacheBytes: int64(f.cacheSize),
 	}
 	done, err := f.nomad.apply(ctx, &cfg, env.Log)

@@ -61,9 +61,10 @@ type Fleet struct {
 	probes *prometheus.CounterVec
 	wg     sync.WaitGroup // probers
 
-	mu      sync.Mutex // guards workers and root
+	mu      sync.Mutex // guards workers, root and came
 	workers []*Worker  // replaced as a whole, never changed in place
 	root    context.Context
+	came    chan struct{} // closed when the next worker comes up
 }
 
 // New returns a fleet of cfg.Workers. Until Run is called nobody is probed and
@@ -88,7 +89,8 @@ func New(cfg Config) (*Fleet, error) {
 		cfg.Register = prometheus.NewRegistry()
 	}
 	f := &Fleet{
-		cfg: cfg,
+		cfg:  cfg,
+		came: make(chan struct{}),
 		client: &http.Client{
 			Transport:     cfg.Transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -186,7 +188,37 @@ func (f *Fleet) Workers() []*Worker {
 }
 
 // Ready reports whether at least one worker takes calls.
-func (f *Fleet) Ready() bool { return slices.ContainsFunc(f.Workers(), (*Worker).Up) }
+func (f *Fleet) Ready() bool { return f.Any(nil) }
+
+// Any reports whether a worker takes calls that only lets through; nil lets all through.
+func (f *Fleet) Any(only func(*Worker) bool) bool {
+	return slices.ContainsFunc(f.Workers(), func(w *Worker) bool { return w.Up() && (only == nil || only(w)) })
+}
+
+// Await returns once there is Any, or with ctx's cause.
+func (f *Fleet) Await(ctx context.Context, only func(*Worker) bool) error {
+	for {
+		f.mu.Lock()
+		came := f.came
+		f.mu.Unlock()
+		if f.Any(only) {
+			return nil
+		}
+		select {
+		case <-came:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// announce wakes who awaits a worker.
+func (f *Fleet) announce() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.came)
+	f.came = make(chan struct{})
+}
 
 // Slots is the number of sandboxes that may run at once at the workers that take calls.
 func (f *Fleet) Slots() int {

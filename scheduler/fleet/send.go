@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -62,6 +63,15 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Busy() bool {
 	return e.Status == http.StatusTooManyRequests || e.Status == http.StatusServiceUnavailable
 }
+
+// Begun reports that the worker may have begun what it was asked for: it was
+// reached and did not say that it takes nothing new.
+func (e *Error) Begun() bool {
+	var op *net.OpError
+	return !e.draining() && (e.Status != 0 || !errors.As(e.Err, &op) || op.Op != "dial")
+}
+
+func (e *Error) draining() bool { return e.Answer != nil && e.Answer.Code == "draining" }
 
 // System reports that it is our fault and that another worker may do better.
 func (e *Error) System() bool {
@@ -171,6 +181,9 @@ func (w *Worker) refusal(res *http.Response) *Error {
 	}
 	if json.Unmarshal(b, &shape) == nil {
 		e.Answer = shape.Error
+	}
+	if e.draining() {
+		w.suspect()
 	}
 	return e
 }

@@ -19,6 +19,10 @@ import (
 // answer to a third, and on a small machine waking them costs as much as all the
 // rest that a gateway adds. Sockets and TLS are left to it.
 //
+// A connection is looked at before it is used again. One that ends without an
+// answer after that is a failure, which the worker may have begun: whether to ask
+// again is not decided here.
+//
 // The end of a request's context closes its connection, which is how a worker
 // learns at once that nobody waits. So does closing an answer before its end.
 type transport struct {
@@ -68,33 +72,15 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Port() == "" {
 		addr = net.JoinHostPort(req.URL.Hostname(), "80")
 	}
-	for {
-		w := t.take(addr)
-		reused := w != nil
-		if !reused {
-			c, err := t.dial.DialContext(req.Context(), "tcp", addr)
-			if err != nil {
-				return nil, err
-			}
-			w = &wire{Conn: c, r: bufio.NewReaderSize(c, wireRead)}
+	w := t.take(addr)
+	if w == nil {
+		c, err := t.dial.DialContext(req.Context(), "tcp", addr)
+		if err != nil {
+			return nil, err
 		}
-		res, err := t.exchange(req, w, addr)
-		if err == nil || !reused || !errors.Is(err, errUnanswered) || req.Context().Err() != nil {
-			return res, err
-		}
-		// The worker closed an idle connection as we took it: it has not begun.
-		if req.Body != nil {
-			if req.GetBody == nil {
-				return nil, err
-			}
-			b, e := req.GetBody()
-			if e != nil {
-				return nil, e
-			}
-			req = req.Clone(req.Context())
-			req.Body = b
-		}
+		w = &wire{Conn: c, r: bufio.NewReaderSize(c, wireRead)}
 	}
+	return t.exchange(req, w, addr)
 }
 
 // errUnanswered means that not one byte came back.

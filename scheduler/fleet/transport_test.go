@@ -85,6 +85,8 @@ func TestAConnectionThatTheWorkerClosedAtRestIsNoFailure(t *testing.T) {
 		require.Equal(t, "a", whole(t, res, err))
 		if i%2 == 0 {
 			srv.CloseClientConnections()
+			rests := tr.idle[srv.Listener.Addr().String()]
+			require.Eventually(t, func() bool { return !rests[len(rests)-1].quiet() }, 10*time.Second, time.Millisecond, "its end has arrived")
 		}
 	}
 	require.EqualValues(t, 3, conns.Load())

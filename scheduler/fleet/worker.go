@@ -174,6 +174,7 @@ func (w *Worker) probe(ctx context.Context) error {
 	sum := sha256.Sum256(append(runtimes, st.Tier...))
 	w.state.Store(&state{status: st, digest: hex.EncodeToString(sum[:])})
 	if !w.up.Swap(!st.Draining) && !st.Draining {
+		w.fleet.announce()
 		w.fleet.cfg.Log.Info().Str("worker", w.URL).Str("tier", st.Tier).Int("slots", st.Slots).Msg("worker is up")
 	}
 	return nil

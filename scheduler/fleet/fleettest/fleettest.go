@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -97,6 +98,21 @@ func (w *Worker) Close() {
 func (w *Worker) Crash() {
 	w.srv.Listener.Close()
 	w.srv.CloseClientConnections()
+}
+
+// Restart serves again where a worker that crashed did, with the state it has now.
+func (w *Worker) Restart(t testing.TB) {
+	t.Helper()
+	ln, err := net.Listen("tcp", strings.TrimPrefix(w.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := w.srv
+	t.Cleanup(old.Close)
+	w.srv = httptest.NewUnstartedServer(w)
+	w.srv.Listener.Close()
+	w.srv.Listener = ln
+	w.srv.Start()
 }
 
 // Set changes how the worker behaves from the next request on.
