@@ -3,10 +3,12 @@ package jobs
 import "encoding/json"
 
 // RunRequest asks a worker for an asynchronous run: POST /v1/runs -> RunCreated.
-// The run is on the worker's disk before the answer.
+// The run is on the worker's disk before the answer. It is a Program's, or, where
+// there is a Grading, that one's.
 type RunRequest struct {
-	Owner   string  `json:"owner"` // who may read it; compared, never shown
-	Program Program `json:"program"`
+	Owner   string   `json:"owner"` // who may read it; compared, never shown
+	Program Program  `json:"program,omitzero"`
+	Grading *Grading `json:"grading,omitempty"`
 }
 
 // RunCreated names a run. ID is a plain word of at most 64 bytes that nobody can guess.
@@ -20,6 +22,7 @@ const (
 	FrameStdout   = "stdout"
 	FrameStderr   = "stderr"
 	FrameLab      = "lab"            // once, at the end of a run with cases: a LabReport
+	FrameGrade    = "grade"          // once, at the end of a grading: a Grade
 	FrameInternal = "internal_error" // our own failure
 )
 

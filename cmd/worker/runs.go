@@ -37,6 +37,9 @@ func (s *serve) spools(p *pool.Pool, log zerolog.Logger) (sp spools, err error) 
 		Run: func(ctx context.Context, prog *jobs.Program, w runs.Watcher) (*jobs.ProgramResult, error) {
 			return p.RunWatched(ctx, prog, w)
 		},
+		Grade: func(ctx context.Context, g *jobs.Grading, w runs.Watcher) (*jobs.Grade, error) {
+			return p.Grade(ctx, g, w)
+		},
 	})
 	if err != nil {
 		os.Remove(sp.temporary)

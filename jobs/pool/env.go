@@ -25,7 +25,10 @@ type environment struct {
 	name, digest string
 	tree         string // its directory
 	settings     struct {
-		Env []string `json:"env"`
+		Env        []string `json:"env"`
+		Entrypoint []string `json:"entrypoint"`
+		Cmd        []string `json:"cmd"`
+		WorkDir    string   `json:"workdir"`
 	}
 }
 

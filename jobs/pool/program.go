@@ -89,17 +89,11 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 	if r.env, err = programEnv(prog.Env); err != nil {
 		return nil, err
 	}
-	ctx, leave, err := p.life.enter(ctx)
+	ctx, leave, err := p.admit(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	select {
-	case p.running <- struct{}{}:
-		defer func() { <-p.running }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
-	}
 	size := p.limits(prog.Limits).Files
 	for _, s := range steps {
 		size = max(size, s.FilesMiB<<20)
@@ -109,6 +103,21 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 	}
 	defer r.scratch.Close()
 	return r.steps(ctx, steps)
+}
+
+// admit lets a run in and waits for its place.
+func (p *Pool) admit(ctx context.Context) (_ context.Context, leave func(), err error) {
+	ctx, end, err := p.life.enter(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	select {
+	case p.running <- struct{}{}:
+		return ctx, func() { <-p.running; end() }, nil
+	case <-ctx.Done():
+		end()
+		return nil, nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
+	}
 }
 
 func (r *run) steps(ctx context.Context, steps []*runtime.Step) (*jobs.ProgramResult, error) {
@@ -189,23 +198,8 @@ func (r *run) step(ctx context.Context, s *runtime.Step, ref, stdin string, args
 		return "", fmt.Errorf("the run was given up: %w", err)
 	}
 	st := jobs.Step{Name: s.Name, Usage: used, Truncated: t.Outcome == jobs.OutputTooLarge}
-	outcome := t.Outcome
-	if outcome == jobs.Killed && t.Exited && t.Status.Exited() {
-		outcome, st.ExitCode = jobs.OK, t.Status.ExitStatus()
-		if n := st.ExitCode - 128; n > 0 && n < 65 {
-			st.Signal = unix.SignalName(unix.Signal(n))
-		}
-		// The kernel ends the program itself over CPU time, and the shell lives to
-		// tell. It counts in timer ticks, which differ from what it reports.
-		if st.Signal == "SIGKILL" && used.CPU >= limits.CPU/2 {
-			outcome, st.ExitCode = jobs.Timeout, -1
-		}
-	} else {
-		st.ExitCode = -1
-		if t.Exited && t.Status.Signaled() {
-			st.Signal = unix.SignalName(t.Status.Signal())
-		}
-	}
+	var outcome jobs.Outcome
+	outcome, st.ExitCode, st.Signal = fate(t, used, limits)
 	st.Stdout, st.Stderr = string(t.Stdout), string(t.Stderr)
 	if !utf8.Valid(t.Stdout) || !utf8.Valid(t.Stderr) {
 		st.Encoding = "base64"
@@ -214,6 +208,27 @@ func (r *run) step(ctx context.Context, s *runtime.Step, ref, stdin string, args
 	res.Steps = append(res.Steps, st)
 	res.ExitCode, res.Stdout, res.Stderr = st.ExitCode, st.Stdout, st.Stderr
 	return outcome, nil
+}
+
+// fate reads the end of a program: OK is an end of its own, with an exit code and
+// perhaps the signal behind it; without one the code is -1.
+func fate(t sandbox.Turn, used jobs.Usage, limits jobs.Limits) (o jobs.Outcome, code int, signal string) {
+	if t.Outcome != jobs.Killed || !t.Exited || !t.Status.Exited() {
+		if t.Exited && t.Status.Signaled() {
+			signal = unix.SignalName(t.Status.Signal())
+		}
+		return t.Outcome, -1, signal
+	}
+	code = t.Status.ExitStatus()
+	if n := code - 128; n > 0 && n < 65 {
+		signal = unix.SignalName(unix.Signal(n))
+	}
+	// The kernel ends the program itself over CPU time, and the shell lives to
+	// tell. It counts in timer ticks, which differ from what it reports.
+	if signal == "SIGKILL" && used.CPU >= limits.CPU/2 {
+		return jobs.Timeout, -1, signal
+	}
+	return jobs.OK, code, signal
 }
 
 // limits: what a step names for itself is the operator's word, and holds where

@@ -10,24 +10,28 @@ import (
 )
 
 // run is the life of one run, from its place in the queue to its end.
-func (s *Store) run(sp *spool, id string, p *jobs.Program) {
+func (s *Store) run(sp *spool, id string, req *jobs.RunRequest) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Longest)
 	defer cancel()
 	w := &writer{spool: sp, room: s.cfg.Bytes}
-	e := s.execute(ctx, w, id, p)
+	e := s.execute(ctx, w, id, req)
 	e.Dropped = w.dropped
 	if err := errors.Join(w.err, sp.finish(e)); err != nil {
 		s.cfg.Log.Error().Err(err).Str("run", id).Msg("spool cannot be written")
 	}
 }
 
-func (s *Store) execute(ctx context.Context, w *writer, id string, p *jobs.Program) ending {
+func (s *Store) execute(ctx context.Context, w *writer, id string, req *jobs.RunRequest) ending {
 	select {
 	case s.running <- struct{}{}:
 		defer func() { <-s.running }()
 	case <-ctx.Done():
 		return s.failed(ctx, w, id, context.Cause(ctx))
 	}
+	if req.Grading != nil {
+		return s.grade(ctx, w, id, req.Grading)
+	}
+	p := &req.Program
 	res, err := s.cfg.Run(ctx, p, w)
 	w.flush()
 	if err != nil {
@@ -40,7 +44,7 @@ func (s *Store) execute(ctx context.Context, w *writer, id string, p *jobs.Progr
 		if err != nil {
 			return s.failed(ctx, w, id, err)
 		}
-		w.report(b)
+		w.report(jobs.FrameLab, b)
 		if e.Status = 0; !report.Success {
 			e.Status = 1
 		}

@@ -45,6 +45,8 @@ type Config struct {
 	// Run runs a program to its end and tells w of it meanwhile. A *jobs.Error
 	// means that the program cannot be run, any other error that we failed.
 	Run func(ctx context.Context, p *jobs.Program, w Watcher) (*jobs.ProgramResult, error)
+	// Grade does the same for gradings; nil refuses them.
+	Grade func(ctx context.Context, g *jobs.Grading, w Watcher) (*jobs.Grade, error)
 
 	Keep    time.Duration // after a run's end; default 1 h
 	Longest time.Duration // for one run, its wait included; default 10 min
@@ -181,7 +183,7 @@ func (s *Store) Create(req *jobs.RunRequest) (id string, err error) {
 	s.mu.Unlock()
 	go func() {
 		defer s.done()
-		s.run(sp, id, &req.Program)
+		s.run(sp, id, req)
 	}()
 	return id, nil
 }

@@ -83,9 +83,9 @@ func (w *writer) flush() {
 // say is a frame of ours, which is there however much was printed.
 func (w *writer) say(kind, text string) { w.write(textFrame(kind, "", text)) }
 
-// report is the last frame of a lab.
-func (w *writer) report(data json.RawMessage) {
-	w.write(jobs.RunFrame{Type: jobs.FrameLab, Data: data})
+// report is the last frame of a lab or a grading.
+func (w *writer) report(kind string, data json.RawMessage) {
+	w.write(jobs.RunFrame{Type: kind, Data: data})
 }
 
 func (w *writer) frame(f jobs.RunFrame) {

@@ -23,7 +23,7 @@ type Spec struct {
 	Idle   bool            // a spare: runs only where nothing else does, until Restart
 
 	// For Exec only.
-	Scratch *Scratch // shown at /work, writable; nil for none
+	Scratch *Scratch // shown at its place, writable; nil for none
 	Stdin   []byte
 	Output  func(stderr bool, piece []byte) // told of output within its limit as it comes; may be nil, must not keep piece
 }

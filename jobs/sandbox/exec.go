@@ -35,8 +35,10 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 		return nil, err
 	}
 	defer func() { closeAll(mounts) }()
+	var at string
 	if spec.Scratch != nil {
-		work, err := spec.Scratch.clone()
+		at = spec.Scratch.at
+		work, err := spec.Scratch.clone(h.ownerOf(b.slot))
 		if err != nil {
 			b.Close()
 			return nil, err
@@ -51,10 +53,10 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 	defer stdin.Close()
 	s := &seal{
 		walls: h.walls, UID: b.slot.uid, Files: spec.Limits.Files, Rlimits: h.rlimits(spec.Limits, false), Targets: targets,
-		Net: !h.walls.Userns, Work: spec.Scratch != nil,
+		Net: !h.walls.Userns, Work: at,
 	}
-	if s.Work {
-		s.Landlock = s.Landlock.with(workDir)
+	if at != "" {
+		s.Landlock = s.Landlock.with(at)
 	}
 	var pidfd int
 	attr := &syscall.SysProcAttr{

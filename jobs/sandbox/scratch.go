@@ -18,6 +18,8 @@ import (
 type Scratch struct {
 	host *Host
 	dir  string // as the scratch thread sees it
+	at   string // as the sandbox does
+	give bool   // the first sandbox is to own it; touched on the scratch thread
 }
 
 // ownMounts gives the calling thread mounts that nobody else sees.
@@ -31,28 +33,37 @@ func (h *Host) ownMounts() error {
 	return unix.Mount("tmpfs", filepath.Join(h.dir, "root"), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=1m,mode=0700")
 }
 
-// NewScratch makes one that holds at most size bytes, with the given files in it.
-// Names are plain: no slash, not "." or "..".
+// NewScratch makes one that holds at most size bytes, with the given files in it,
+// to be shown at /work. Names are plain: no slash, not "." or "..".
 func (h *Host) NewScratch(size int64, files map[string][]byte) (*Scratch, error) {
-	for name := range files {
+	tree := map[string]Entry{}
+	for name, content := range files {
 		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 			return nil, fmt.Errorf("scratch file %q: want a plain name", name)
 		}
+		tree[name] = Entry{Content: content}
 	}
-	s := &Scratch{h, filepath.Join(h.dir, "root", strconv.FormatInt(h.scratches.Add(1), 10))}
+	return h.newScratch(&Scratch{host: h, at: workDir}, size, "1777", tree)
+}
+
+// NewGradeTree makes one with a whole tree in it, by path, to be shown at /grade.
+// All of it belongs to the first sandbox that sees it.
+func (h *Host) NewGradeTree(size int64, tree map[string]Entry) (*Scratch, error) {
+	return h.newScratch(&Scratch{host: h, at: gradeDir, give: true}, size, "0755", tree)
+}
+
+func (h *Host) newScratch(s *Scratch, size int64, mode string, tree map[string]Entry) (*Scratch, error) {
+	s.dir = filepath.Join(h.dir, "root", strconv.FormatInt(h.scratches.Add(1), 10))
 	err := h.scratch.do(func() error {
 		if err := os.Mkdir(s.dir, 0o700); err != nil {
 			return err
 		}
-		opt := "mode=1777,nr_inodes=16384,size=" + strconv.FormatInt(size, 10)
+		opt := "mode=" + mode + ",nr_inodes=16384,size=" + strconv.FormatInt(size, 10)
 		if err := unix.Mount("tmpfs", s.dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, opt); err != nil {
 			return errors.Join(err, os.Remove(s.dir))
 		}
-		for name, content := range files { // nothing has run in it yet
-			p := filepath.Join(s.dir, name)
-			if err := errors.Join(os.WriteFile(p, content, 0o644), os.Chmod(p, 0o644)); err != nil {
-				return err
-			}
+		if err := fill(s.dir, tree); err != nil { // nothing has run in it yet
+			return errors.Join(err, unix.Unmount(s.dir, unix.MNT_DETACH), os.Remove(s.dir))
 		}
 		return nil
 	})
@@ -62,9 +73,16 @@ func (h *Host) NewScratch(size int64, files map[string][]byte) (*Scratch, error)
 	return s, nil
 }
 
-// clone is the scratch as a mount that can be attached anywhere.
-func (s *Scratch) clone() (f *os.File, err error) {
+// clone is the scratch as a mount that can be attached anywhere. The first time
+// it gives what is to be given to uid; -1 keeps it ours.
+func (s *Scratch) clone(uid int) (f *os.File, err error) {
 	err = s.host.scratch.do(func() error {
+		if s.give && uid >= 0 {
+			if err := giveTree(s.dir, uid); err != nil {
+				return err
+			}
+		}
+		s.give = false
 		fd, err := openTree(unix.AT_FDCWD, s.dir, 0)
 		if err == nil {
 			f = os.NewFile(uintptr(fd), s.dir)
@@ -73,6 +91,39 @@ func (s *Scratch) clone() (f *os.File, err error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("copy the mount of a scratch: %w", err)
+	}
+	return f, nil
+}
+
+// ownerOf is the user that a slot's sandbox is outside of it; in a user namespace
+// that is ourselves, -1.
+func (h *Host) ownerOf(s *slot) int {
+	if h.walls.Userns {
+		return -1
+	}
+	return s.uid
+}
+
+// Open opens what is at a path in the scratch for reading, whatever it is: it
+// follows no link, and waits for nobody on the other end of a pipe.
+func (s *Scratch) Open(p string) (f *os.File, err error) {
+	err = s.host.scratch.do(func() error {
+		dir, err := unix.Open(s.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(dir)
+		fd, err := unix.Openat2(dir, p, &unix.OpenHow{
+			Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC,
+			Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS,
+		})
+		if err == nil {
+			f = os.NewFile(uintptr(fd), p)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: p, Err: err}
 	}
 	return f, nil
 }

@@ -33,7 +33,7 @@ type seal struct {
 	Targets []string `json:"targets"` // where the course's mounts go, below /course
 	Attach  int      `json:"attach"`  // how many cgroup.procs descriptors there are
 	Net     bool     `json:"net"`     // enter the network namespace behind firstFD
-	Work    bool     `json:"work"`    // a Scratch comes after the mounts
+	Work    string   `json:"work"`    // where a Scratch goes that comes after the mounts; "" for none
 }
 
 // The descriptors of a sandbox: a zygote receives them in this order with a
@@ -43,10 +43,11 @@ type seal struct {
 const firstFD = 4
 
 // courseDir is where every sandbox sees its course, workDir where a program sees
-// its Scratch.
+// its Scratch, gradeDir where a grader does.
 const (
 	courseDir = "/course"
 	workDir   = "/work"
+	gradeDir  = "/grade"
 )
 
 // apply seals the calling process for good. It runs on one locked thread that
@@ -106,10 +107,10 @@ func (s *seal) mount() error {
 			return fmt.Errorf("%s: %w", dir, err)
 		}
 	}
-	if s.Work {
-		err := unix.MoveMount(firstFD+1+s.Attach+len(s.Targets), "", unix.AT_FDCWD, workDir, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if s.Work != "" {
+		err := unix.MoveMount(firstFD+1+s.Attach+len(s.Targets), "", unix.AT_FDCWD, s.Work, unix.MOVE_MOUNT_F_EMPTY_PATH)
 		if err != nil {
-			return fmt.Errorf("%s: %w", workDir, err)
+			return fmt.Errorf("%s: %w", s.Work, err)
 		}
 	}
 	if len(s.Targets) == 1 && s.Targets[0] == "." { // read-only since it was detached

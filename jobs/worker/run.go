@@ -60,7 +60,11 @@ func (w *Worker) createRun(rw http.ResponseWriter, r *http.Request) {
 	if !w.body(rw, r, "run", &req) {
 		return
 	}
-	_, end, ok := w.open(rw, r, "", "")
+	course, version, what := "", "", req.Program.Runtime+" "+req.Program.Mode
+	if g := req.Grading; g != nil {
+		course, version, what = g.Course, g.Version, "grade "+g.Question
+	}
+	_, end, ok := w.open(rw, r, course, version)
 	if !ok {
 		return
 	}
@@ -75,7 +79,7 @@ func (w *Worker) createRun(rw http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		w.refuse(rw, r, id, err)
 	default:
-		w.cfg.Log.Info().Str("id", id).Str("runtime", req.Program.Runtime).Str("mode", req.Program.Mode).Msg("run begun")
+		w.cfg.Log.Info().Str("id", id).Str("what", what).Msg("run begun")
 		answerStatus(rw, http.StatusCreated, jobs.RunCreated{ID: run})
 	}
 }
