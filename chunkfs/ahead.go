@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/manifest"
 )
 
@@ -19,7 +20,8 @@ import (
 const (
 	aheadBytes  = 4 << 20         // of one chunk
 	profileTime = 2 * time.Second // after a question's first touch, what is touched belongs to its request
-	profilePath = 64              // paths a profile remembers
+	profilePath = head.MaxProfile // paths a profile remembers
+	profileMost = 16 << 20        // bytes of its blobs: one that is wrong costs no more
 )
 
 // touches is what readers of one version have touched. Its zero value after init is ready.
@@ -56,11 +58,7 @@ func (f *FS) touch(v *version, entry, blobIndex int, ref manifest.BlobRef) {
 		return
 	}
 	f.startChunk(v, ref.Chunk)
-	for _, path := range f.profiles.get(v.course) {
-		if i, ok := v.Find(path); ok {
-			f.startFile(v, i)
-		}
-	}
+	f.startKnown(v)
 	for k, n := ref.Chunk+1, t.next(ref.Chunk); n > 0 && k < v.Chunks(); k++ {
 		if v.ChunkHead(k).Kind == manifest.Question {
 			f.startChunk(v, k)
@@ -104,9 +102,24 @@ func (f *FS) startChunk(v *version, chunk int) {
 	}
 }
 
-func (f *FS) startFile(v *version, i int) {
-	if at := v.Locate(i); at.Kind != manifest.Empty {
+// startKnown starts what the questions of the course were seen to read besides themselves.
+func (f *FS) startKnown(v *version) {
+	total := int64(0)
+	started := make(map[int]bool)
+	for _, path := range f.profiles.get(v.course) {
+		i, ok := v.Find(path)
+		if !ok {
+			continue
+		}
+		at := v.Locate(i)
+		if at.Kind == manifest.Empty || started[at.Blob] {
+			continue
+		}
+		started[at.Blob] = true
 		b := v.Blob(at.Blob)
+		if total += b.Size; total > profileMost {
+			return
+		}
 		f.cfg.Cache.Prefetch(b.Digest, b.Size)
 	}
 }

@@ -49,6 +49,8 @@ type Config struct {
 	ManifestBytes int64                                 // manifests kept decoded; 0 means 64 MiB
 	Profiles      string                                // file that keeps what questions read besides themselves; empty: only in memory
 	Seeds         []string                              // files of profiles from other nodes, read once
+	Share         Shared                                // where what questions read is written for the next push; nil: nowhere
+	ShareEvery    time.Duration                         // at most so often; 0 means a minute
 	LeaveAfter    time.Duration                         // unread for so long, what is not current leaves the cache; 0 means 72 h
 	Origin        interface{ Stats() cache.GuardStats } // for Status; may be nil
 	Log           zerolog.Logger
@@ -96,6 +98,9 @@ func New(cfg Config) (*FS, error) {
 	if cfg.LeaveAfter <= 0 {
 		cfg.LeaveAfter = 3 * forever
 	}
+	if cfg.ShareEvery <= 0 {
+		cfg.ShareEvery = shareEvery
+	}
 	if cfg.State == nil {
 		st, err := NewState()
 		if err != nil {
@@ -121,6 +126,9 @@ func New(cfg Config) (*FS, error) {
 	f.versions = newVersions(f, cfg.ManifestBytes)
 	f.wg.Go(f.warmHeads)
 	f.wg.Go(f.keepProfiles)
+	if cfg.Share != nil {
+		f.wg.Go(f.shareProfiles)
+	}
 	f.wg.Go(f.leaveOldVersions)
 	return f, nil
 }

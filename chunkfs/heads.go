@@ -77,6 +77,7 @@ func (h *heads) ask(ctx context.Context, course string) (knownHead, error) {
 	if err != nil {
 		return knownHead{}, err
 	}
+	h.fs.carry(course, slot)
 	k := knownHead{slot, asked}
 	return k, h.learn(course, k)
 }

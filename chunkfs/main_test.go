@@ -48,6 +48,7 @@ type daemonConfig struct {
 	LogLevel            string
 	Profiles            string
 	Seeds               []string
+	ShareEvery          time.Duration // 0: nothing is shared
 	LeaveAfter          time.Duration
 }
 
@@ -67,7 +68,8 @@ func daemon(conf string) error {
 		return err
 	}
 	defer blobs.Close()
-	sick := &sickStore{Fetcher: blobs, Heads: headdir.New(c.Store), file: c.Fault}
+	heads := headdir.New(c.Store)
+	sick := &sickStore{Fetcher: blobs, Heads: heads, shared: heads, file: c.Fault}
 	guard := cache.NewGuard(sick, cache.GuardConfig{SlowAfter: c.Deadline / 3, Log: log})
 	ch, err := cache.Open(cache.Config{Dir: c.Cache, Origin: guard, MaxBytes: c.CacheBytes, MemoryBytes: c.MemoryBytes, Log: log})
 	if err != nil {
@@ -85,7 +87,14 @@ func daemon(conf string) error {
 			return err
 		}
 	}
-	fs, err := New(Config{Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Profiles: c.Profiles, Seeds: c.Seeds, LeaveAfter: c.LeaveAfter, Origin: guard, Log: log})
+	var share Shared
+	if c.ShareEvery > 0 {
+		share = sick
+	}
+	fs, err := New(Config{
+		Heads: sick, Cache: ch, State: state, Deadline: c.Deadline, Profiles: c.Profiles, Seeds: c.Seeds,
+		Share: share, ShareEvery: c.ShareEvery, LeaveAfter: c.LeaveAfter, Origin: guard, Log: log,
+	})
 	if err != nil {
 		return err
 	}

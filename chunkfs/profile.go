@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -18,21 +19,29 @@ import (
 // files: one path for each blob. They outlive the process in a small file, and a
 // version by naming paths instead of blobs. A wrong profile costs a GET, never a wrong answer.
 //
-// The file, and .chunkfs/profiles.json, is a JSON object: course -> list of paths,
-// first learned first. So what one node learned can be given to others (Config.Seeds).
+// The file is a JSON object: course -> list of paths, first learned first. .chunkfs/profiles.json
+// shows in the same form all that is known. So what one node learned can be given to others
+// by hand (Config.Seeds); for courses it also travels through the store (share.go).
 type profiles struct {
 	path string // empty: not kept
 
-	mu    sync.Mutex // guards the rest
-	paths map[string][]string
-	dirty bool
+	mu      sync.Mutex // guards the rest
+	paths   map[string][]string
+	dirty   bool
+	carried map[string]carried // by course
+}
+
+// carried is the profile in the record of a course's current version.
+type carried struct {
+	slot  uint32
+	paths []string
 }
 
 const maxProfiles = 1 << 20 // bytes of the file
 
 // openProfiles reads what this node kept at path. What cannot be read is forgotten.
 func openProfiles(path string) (*profiles, error) {
-	p := &profiles{path: path, paths: make(map[string][]string)}
+	p := &profiles{path: path, paths: make(map[string][]string), carried: make(map[string]carried)}
 	if path == "" {
 		return p, nil
 	}
@@ -80,10 +89,52 @@ func parseProfiles(b []byte) map[string][]string {
 	return paths
 }
 
+// get is all that is known of a course: what was seen here, then what came with the version.
 func (p *profiles) get(course string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.paths[course]
+	return p.knownLocked(course)
+}
+
+func (p *profiles) knownLocked(course string) []string {
+	own := p.paths[course]
+	return append(own[:len(own):len(own)], p.carried[course].paths...)
+}
+
+// own is what was seen here.
+func (p *profiles) own() map[string][]string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.paths)
+}
+
+// begin says whether what slot's record carries is not known yet, nor asked for.
+func (p *profiles) begin(course string, slot uint32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.carried[course]
+	if was.slot == slot {
+		return false
+	}
+	p.carried[course] = carried{slot, was.paths} // the last version's until then
+	return true
+}
+
+func (p *profiles) carry(course string, slot uint32, paths []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.carried[course].slot == slot {
+		p.carried[course] = carried{slot, paths}
+	}
+}
+
+// forget lets begin answer again.
+func (p *profiles) forget(course string, slot uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if was := p.carried[course]; was.slot == slot {
+		p.carried[course] = carried{0, was.paths}
+	}
 }
 
 func (p *profiles) add(course, path string) {
@@ -100,10 +151,17 @@ func (p *profiles) add(course, path string) {
 	p.dirty = true
 }
 
+// encode is what .chunkfs/profiles.json shows.
 func (p *profiles) encode() ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return json.Marshal(p.paths)
+	known := maps.Clone(p.paths)
+	for course := range p.carried {
+		if all := p.knownLocked(course); len(all) > 0 {
+			known[course] = all
+		}
+	}
+	return json.Marshal(known)
 }
 
 func (p *profiles) save() error {
@@ -113,8 +171,8 @@ func (p *profiles) save() error {
 		return nil
 	}
 	p.dirty = false
+	b, err := json.Marshal(p.paths)
 	p.mu.Unlock()
-	b, err := p.encode()
 	if err != nil || len(b) > maxProfiles {
 		return err
 	}

@@ -17,7 +17,8 @@ import (
 type sickStore struct {
 	blob.Fetcher
 	Heads
-	file string
+	shared Shared
+	file   string
 }
 
 var errDown = errors.New("the store is down")
@@ -102,4 +103,11 @@ func (s *sickStore) ListVersions(ctx context.Context, course string, fn func(hea
 		return err
 	}
 	return s.Heads.ListVersions(ctx, course, fn)
+}
+
+func (s *sickStore) PutProfile(ctx context.Context, p head.Profile) error {
+	if _, err := s.fail(ctx); err != nil {
+		return err
+	}
+	return s.shared.PutProfile(ctx, p)
 }

@@ -97,6 +97,8 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 			prev = nil
 		}
 	}
+	past := s.recall(ctx, r.Course, cur)
+	defer past.end()
 	root, err := expand(ctx, t, prev)
 	if err != nil {
 		return rec, err
@@ -136,7 +138,7 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 	r.ChunksChanged = p.changed()
 	r.BlobsUploaded, r.BytesUploaded = int(puts.count.Load()), puts.bytes.Load()
 	if rec.Version != cur.head.Version || full {
-		rec, err = s.record(ctx, b, digest, rec)
+		rec, err = s.record(ctx, b, digest, rec, past)
 	}
 	if errors.As(err, &bad) {
 		return rec, &RefusedError{bad.Reason}
@@ -150,7 +152,7 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 
 // record makes the version reachable, after all that it reaches is durable. While
 // the manifest is stored it is also proven; until then nothing refers to it.
-func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec head.Version) (head.Version, error) {
+func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec head.Version, past *past) (head.Version, error) {
 	proof := make(chan error, 1)
 	var m *manifest.Manifest
 	go func() {
@@ -168,6 +170,7 @@ func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec h
 	if rec.Environments, err = s.pins(ctx, m); err != nil {
 		return rec, err
 	}
+	rec = past.into(rec, m)
 	if err := s.cfg.Blobs.Sync(ctx); err != nil {
 		return rec, fmt.Errorf("make the blobs durable: %w", err)
 	}

@@ -30,6 +30,7 @@ type mountFlags struct {
 	deadline   cli.Duration
 	metrics    string
 	profiles   string
+	share      bool
 	plain      bool
 	background bool
 	logFile    string
@@ -46,6 +47,7 @@ func (m *mountFlags) define(fs *flag.FlagSet) {
 	fs.Var(&m.deadline, "deadline", "after which a read that waits for the store fails with EIO")
 	fs.StringVar(&m.metrics, "metrics", "", "address to serve Prometheus metrics on, such as 127.0.0.1:9100")
 	fs.StringVar(&m.profiles, "profiles", "", "file of another node's MOUNTPOINT/.chunkfs/profiles.json, to begin with what it learned")
+	fs.BoolVar(&m.share, "share-profiles", true, "write what questions are seen to read into the store, for the next push; a store that refuses is left alone")
 	fs.BoolVar(&m.plain, "no-holder", false, "one process, with which the mount ends")
 	fs.BoolVar(&m.background, "background", false, "return once the mount answers, and serve on")
 	fs.StringVar(&m.logFile, "log-file", "", "where --background logs to (default: CACHE.log)")
@@ -56,7 +58,7 @@ func (m *mountFlags) args(level zerolog.Level) []string {
 	return []string{
 		"--store", m.store, "--cache", m.cache, "--cache-size", m.size.String(), "--cache-files", strconv.FormatInt(m.files, 10),
 		"--min-free", m.minFree.String(), "--min-free-files", strconv.FormatInt(m.minFiles, 10), "--deadline", m.deadline.String(), "--metrics", m.metrics, "--profiles", m.profiles,
-		"--no-holder=" + strconv.FormatBool(m.plain), "--background=false", "--log-level", level.String(),
+		"--share-profiles=" + strconv.FormatBool(m.share), "--no-holder=" + strconv.FormatBool(m.plain), "--background=false", "--log-level", level.String(),
 	}
 }
 
@@ -131,9 +133,13 @@ func (m *mountFlags) open(ctx context.Context, env *cli.Env, state *chunkfs.Stat
 	if m.profiles != "" {
 		seeds = []string{m.profiles}
 	}
+	var share chunkfs.Shared
+	if m.share {
+		share = store
+	}
 	fs, err := chunkfs.New(chunkfs.Config{
 		Heads: store, Cache: c, State: state, Deadline: time.Duration(m.deadline),
-		Profiles: filepath.Join(m.cache, "profiles.json"), Seeds: seeds, Origin: origin, Log: env.Log,
+		Profiles: filepath.Join(m.cache, "profiles.json"), Seeds: seeds, Share: share, Origin: origin, Log: env.Log,
 	})
 	if err != nil {
 		c.Close()

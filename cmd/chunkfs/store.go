@@ -98,3 +98,11 @@ func (s *lateStore) ListVersions(ctx context.Context, course string, fn func(hea
 	}
 	return st.Heads.ListVersions(ctx, course, fn)
 }
+
+func (s *lateStore) PutProfile(ctx context.Context, p head.Profile) error {
+	st, err := s.get(ctx)
+	if err != nil {
+		return err
+	}
+	return st.Heads.PutProfile(ctx, p)
+}

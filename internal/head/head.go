@@ -51,6 +51,10 @@ type Version struct {
 	// Environments are those that the version's files name without a digest, each
 	// with the digest that it had when the version was pushed.
 	Environments map[string]string `json:"environments,omitempty"`
+
+	// Profile is what the questions of the course read besides their own files, as far
+	// as nodes had said so when the version was pushed, best known first.
+	Profile []string `json:"profile,omitempty"`
 }
 
 // Git are the facts about a version's commit.
@@ -96,9 +100,21 @@ type Store interface {
 	PurgeVersion(ctx context.Context, course, version string) error
 	// Courses names every course with a head, a record or a hidden record, sorted.
 	Courses(ctx context.Context) ([]string, error)
-	// Sweep removes what writers that were killed before the cutoff left half done.
+
+	// PutProfile writes a node's profile of a course over the one it wrote before. It
+	// need not be durable. Of two at once by one node either may stay, or fail.
+	PutProfile(ctx context.Context, p Profile) error
+	// Profiles reads what nodes wrote about a course, in no order, without those that
+	// are damaged, and without some where there are more than MaxProfiles.
+	Profiles(ctx context.Context, course string) ([]Profile, error)
+
+	// Sweep removes what writers that were killed before the cutoff left half done,
+	// and the profiles that their nodes did not write again since.
 	Sweep(ctx context.Context, before time.Time) error
 }
+
+// MaxProfiles is how many nodes' profiles of one course are read.
+const MaxProfiles = 1000
 
 // Stored is a version record with what gc knows about it.
 type Stored struct {

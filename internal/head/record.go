@@ -79,6 +79,9 @@ func (v Version) check() error {
 	if err := CheckCourse(v.Course); err != nil {
 		return err
 	}
+	if err := checkPaths(v.Profile); err != nil {
+		return err
+	}
 	return CheckVersion(v.Version)
 }
 

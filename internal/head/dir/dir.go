@@ -4,6 +4,7 @@
 //	versions/<course>/<version>          a version record
 //	kept/<course>/<version>              an empty mark
 //	removed/<course>/<version>           a hidden record; its mtime is when it was hidden
+//	profiles/<course>/<node>             what a node saw questions read
 //
 // Heads change under a lock file, by a durable rename; records appear by
 // link(2), so that one creator wins. A reader needs no lock and sees the old or
@@ -262,7 +263,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) error {
 			err = errors.Join(err, durable.Sweep(s.path(kind, c), before))
 		}
 	}
-	return errors.Join(err, ctx.Err())
+	return errors.Join(err, s.sweepProfiles(ctx, before), ctx.Err())
 }
 
 func (s *Store) read(path string) ([]byte, error) {

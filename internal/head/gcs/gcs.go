@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prairielambda/prairielambda/internal/blob/gcs"
 	"github.com/prairielambda/prairielambda/internal/head"
@@ -229,9 +228,6 @@ func (s *Store) PurgeVersion(ctx context.Context, course, version string) error 
 	}
 	return s.remove(ctx, "removed/"+course+"/"+version)
 }
-
-// Sweep implements head.Store: nothing is ever half written here.
-func (s *Store) Sweep(ctx context.Context, _ time.Time) error { return ctx.Err() }
 
 func (s *Store) read(ctx context.Context, name string) ([]byte, int64, error) {
 	record, gen, err := s.b.Read(ctx, name, head.MaxRecord)

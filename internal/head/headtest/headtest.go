@@ -31,6 +31,7 @@ func Test(t *testing.T, open func(t *testing.T) head.Store) {
 		{"a version record never changes", records},
 		{"hidden records are seen by gc only", hides},
 		{"marks outlive and precede nothing else", marks},
+		{"each node has one profile of a course", profiles},
 		{"bad names are refused", names},
 		{"a cancelled call does nothing", cancelled},
 	} {

@@ -34,12 +34,15 @@ func TestEveryFlippedBit(t *testing.T) {
 	require.NoError(t, err)
 	v, err := rec("c", 7).Encode()
 	require.NoError(t, err)
+	p, err := seen("c", 7, "elements/a.py", "b").Encode()
+	require.NoError(t, err)
 	for _, r := range []struct {
 		bytes  []byte
 		decode func([]byte) error
 	}{
 		{h, func(b []byte) error { _, err := head.DecodeHead("c", b); return err }},
 		{v, func(b []byte) error { _, err := head.DecodeVersion("c", Ver(7), b); return err }},
+		{p, func(b []byte) error { _, err := head.DecodeProfile("c", Node(7), b); return err }},
 	} {
 		require.NoError(t, r.decode(r.bytes))
 		for i := range r.bytes {
@@ -62,7 +65,11 @@ func TestEveryFlippedBit(t *testing.T) {
 
 func TestGolden(t *testing.T) {
 	h := mk("demo", 3).Sign(ed25519.NewKeyFromSeed(make([]byte, 32)))
-	for name, r := range map[string]interface{ Encode() ([]byte, error) }{"head": h, "version": rec("demo", 3)} {
+	learned := rec("demo", 4)
+	learned.Profile = []string{"elements/a.py", "serverFilesCourse/<é>"}
+	for name, r := range map[string]interface{ Encode() ([]byte, error) }{
+		"head": h, "version": rec("demo", 3), "learned": learned, "profile": seen("demo", 5, learned.Profile...),
+	} {
 		b, err := r.Encode()
 		require.NoError(t, err)
 		path := filepath.Join("testdata", name+".record")

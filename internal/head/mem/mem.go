@@ -20,7 +20,8 @@ type Store struct {
 	mu    sync.Mutex // guards what follows
 	heads map[string]cell
 	moves int
-	recs  map[[2]string]record // {course, version}
+	recs  map[[2]string]record  // {course, version}
+	seen  map[[2]string]profile // {course, node}
 }
 
 type cell struct {
@@ -36,7 +37,7 @@ type record struct {
 
 // New returns an empty store.
 func New() *Store {
-	return &Store{heads: map[string]cell{}, recs: map[[2]string]record{}}
+	return &Store{heads: map[string]cell{}, recs: map[[2]string]record{}, seen: map[[2]string]profile{}}
 }
 
 // Get implements head.Store.
@@ -185,9 +186,6 @@ func (s *Store) PurgeVersion(ctx context.Context, course, version string) error 
 		}
 	})
 }
-
-// Sweep implements head.Store: nothing is ever half done here.
-func (s *Store) Sweep(ctx context.Context, _ time.Time) error { return ctx.Err() }
 
 func (s *Store) edit(ctx context.Context, course, version string, fn func(*record)) error {
 	if err := head.Check(ctx, course, version); err != nil {
