@@ -61,7 +61,12 @@ func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os
 	}
 	// The stage's end of the link closes when it becomes the program; what it
 	// says before that is why it could not.
-	_, err = link.Write(conf)
+	if c.born != nil {
+		err = c.born(cmd.Process.Pid)
+	}
+	if err == nil {
+		_, err = link.Write(conf)
+	}
 	var said []byte
 	if err == nil {
 		err = unix.Shutdown(ours, unix.SHUT_WR)

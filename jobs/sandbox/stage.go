@@ -26,6 +26,9 @@ type stageConfig struct {
 	Dir      string   `json:"dir"` // working directory inside the root; "/" when empty
 	KeepProc bool     `json:"keep_proc"`
 	Seal     *seal    `json:"seal,omitempty"` // nil for a zygote, which seals its children
+
+	Tree *treeSeal           `json:"tree,omitempty"` // instead of all but Argv and Env
+	born func(pid int) error // called once the process is there, before it does anything
 }
 
 // Stage is the first thing that the main function of every program that opens a
@@ -52,6 +55,12 @@ func stage(link *os.File) error {
 	var c stageConfig
 	if err := json.Unmarshal(b, &c); err != nil {
 		return fmt.Errorf("read configuration: %w", err)
+	}
+	if c.Tree != nil {
+		if err := c.Tree.apply(); err != nil {
+			return fmt.Errorf("enter a tree: %w", err)
+		}
+		return fmt.Errorf("start %s: %w", c.Argv[0], unix.Exec(c.Argv[0], c.Argv, c.Env))
 	}
 	if err := c.Root.build(c.RootDir, c.KeepProc); err != nil {
 		return fmt.Errorf("build the root: %w", err)
