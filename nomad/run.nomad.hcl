@@ -1,5 +1,6 @@
-# Long runs: programs that take longer than a call may. Gateways dispatch this
-# job once for each, with the digest of its input; nobody else needs to.
+# Long runs: programs that take longer than a call may, and external graders.
+# Gateways dispatch this job once for each, with the digest of its input; nobody
+# else needs to.
 #
 # The program runs in our sandbox like any other. What it prints goes to the
 # task's log, which every gateway reads, for as long as Nomad keeps the job
@@ -19,6 +20,12 @@ variable "bin" {
   type        = string
   default     = "/opt/prairielambda/bin"
   description = "directory with our programs, on every client"
+}
+
+variable "mount" {
+  type        = string
+  default     = "/courses"
+  description = "as in chunkfs-holder.nomad.hcl; graders find their questions and images there"
 }
 
 variable "inputs" {
@@ -100,7 +107,7 @@ job "prairie-run" {
         data        = <<-SH
           set -eu
           exec ${var.bin}/worker run --inputs ${var.inputs} --input "$NOMAD_META_input" --work "$NOMAD_TASK_DIR" \
-            --wall ${var.wall} --memory ${var.sandbox_memory} --base-uid $((100000 + NOMAD_PORT_uid * 256))
+            --courses ${var.mount} --wall ${var.wall} --memory ${var.sandbox_memory} --base-uid $((100000 + NOMAD_PORT_uid * 256))
         SH
       }
 

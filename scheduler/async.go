@@ -43,18 +43,24 @@ func (g *Gateway) startRun(ctx context.Context, x *exchange, raw []byte) (string
 	}
 	p.ID = x.id
 	x.note.name, x.note.method = p.Runtime, p.Mode
+	req := &jobs.RunRequest{Owner: x.note.token, Program: *p}
 	if g.isLong(p) {
-		return g.startLong(ctx, x, p)
+		return g.startLong(ctx, x, req)
 	}
-	body, err := json.Marshal(jobs.RunRequest{Owner: x.note.token, Program: *p})
+	pl := plan{key: "run\x00" + p.Runtime, hedge: "off", only: func(w *fleet.Worker) bool { return offers(w, p.Runtime) }}
+	return g.startShort(ctx, x, req, pl, fleet.Request{})
+}
+
+// startShort hands a run to a worker; of to, only the course and version count.
+func (g *Gateway) startShort(ctx context.Context, x *exchange, run *jobs.RunRequest, pl plan, to fleet.Request) (string, error) {
+	body, err := json.Marshal(run)
 	if err != nil {
 		return "", fmt.Errorf("encode run: %w", err)
 	}
-	req := fleet.Request{Path: "/v1/runs", Body: body, Header: traceOf(x.r), ID: x.id}
-	pl := plan{key: "run\x00" + p.Runtime, hedge: "off", only: func(w *fleet.Worker) bool { return offers(w, p.Runtime) }}
+	to.Path, to.Body, to.Header, to.ID = "/v1/runs", body, traceOf(x.r), x.id
 	won, err := onFleet(ctx, g, pl, func(ctx context.Context, w *fleet.Worker) (string, error) {
 		var c jobs.RunCreated
-		if err := w.JSON(ctx, req, &c); err != nil {
+		if err := w.JSON(ctx, to, &c); err != nil {
 			return "", err
 		}
 		id := runs.TaskID(w.Name(), c.ID)

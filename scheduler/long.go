@@ -11,13 +11,13 @@ import (
 )
 
 // Long runs programs apart from the workers: those that ask for more time than a
-// worker gives. fleet.Long is one; its errors are fleet.ErrLongFull and
+// worker gives, and external graders. fleet.Long is one; its errors are fleet.ErrLongFull and
 // fleet.ErrLongMissing where the caller can do something about them.
 type Long interface {
 	// Name is what task ids name in a worker's place.
 	Name() string
-	// Start begins p, once for an owner and a name, and returns its id.
-	Start(ctx context.Context, owner, name string, p *jobs.Program) (id string, err error)
+	// Start begins a run, once for its owner and a name, and returns its id.
+	Start(ctx context.Context, name string, run *jobs.RunRequest) (id string, err error)
 	// Read is as a worker's: see jobs.RunChunk.
 	Read(ctx context.Context, id, owner string, from int, wait time.Duration) (*jobs.RunChunk, error)
 	// Cancel ends a run; one that has ended stays as it is.
@@ -30,8 +30,8 @@ func (g *Gateway) isLong(p *jobs.Program) bool {
 	return g.cfg.Long != nil && (p.Limits.Wall > g.cfg.LongAfter || slices.Contains(g.cfg.LongModes, p.Mode))
 }
 
-func (g *Gateway) startLong(ctx context.Context, x *exchange, p *jobs.Program) (string, error) {
-	id, err := g.cfg.Long.Start(ctx, x.note.token, x.id, p)
+func (g *Gateway) startLong(ctx context.Context, x *exchange, run *jobs.RunRequest) (string, error) {
+	id, err := g.cfg.Long.Start(ctx, x.id, run)
 	if err != nil {
 		return "", err
 	}

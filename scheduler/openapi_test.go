@@ -61,7 +61,7 @@ func TestTheDocumentHasExactlyTheFields(t *testing.T) {
 		"Run": runBody{}, "ProgramFile": jobs.ProgramFile{}, "ProgramCase": jobs.ProgramCase{}, "ProgramResult": jobs.ProgramResult{},
 		"Submission": runs.Submission{}, "Poll": runs.Poll{}, "Output": runs.Output{}, "OutputItem": runs.Item{}, "Msg": runs.Msg{},
 		"Lines": runs.Lines{}, "Frame": runs.Frame{}, "FrameItem": runs.FrameItem{},
-		"Step": jobs.Step{}, "CaseResult": jobs.CaseResult{},
+		"Step": jobs.Step{}, "CaseResult": jobs.CaseResult{}, "Grading": gradeBody{}, "Grade": jobs.Grade{}, "GradeFeedback": jobs.GradeFeedback{},
 	} {
 		types[name] = reflect.TypeOf(v)
 	}

@@ -30,6 +30,7 @@ func endpoints() []endpoint {
 		{http.MethodPost, "/courses/{course}/{version}/question/{qid...}", "invoke", scoped, (*Gateway).question},
 		{http.MethodPost, "/courses/{course}/{version}/element/{name}", "invoke", scoped, (*Gateway).element},
 		{http.MethodPost, "/courses/{course}/{version}/process/{qid...}", "invoke", scoped, (*Gateway).process},
+		{http.MethodPost, "/courses/{course}/{version}/grade/{qid...}", "grade", scoped, (*Gateway).grade},
 		{http.MethodPost, "/courses/{course}/{version}", "invoke", scoped, (*Gateway).batch},
 		{http.MethodGet, "/courses/{course}/{version}/session", "session", scoped, (*Gateway).session},
 		{http.MethodGet, "/courses/{course}/{version}/files/{path...}", "files", scoped, (*Gateway).files},

@@ -21,9 +21,9 @@ import (
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
 
-// long is `worker run`: one program that a gateway dispatched, to its end.
+// long is `worker run`: one run that a gateway dispatched, to its end.
 type long struct {
-	inputs, input, work, tier, python string
+	inputs, input, work, courses, tier, python string
 
 	uid    int
 	memory cli.Size
@@ -33,12 +33,14 @@ type long struct {
 func (l *long) command() *cli.Command {
 	l.memory, l.wall = 512<<20, cli.Duration(10*time.Minute)
 	return &cli.Command{
-		Name: "run", Short: "run one program, and print its output as it comes", Run: l.run,
+		Name: "run", Short: "run one program or grader, and print its output as it comes", Run: l.run,
 		Long: `Prints the answers that a reader of the run would get, one JSON line each; the last one is completed.
-SIGTERM ends the program. See nomad/run.nomad.hcl.`,
+SIGTERM ends the program. A grader finds its question and its image below --courses.
+See nomad/run.nomad.hcl.`,
 		Flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&l.inputs, "inputs", "", "URL of the store of inputs (required)")
-			fs.StringVar(&l.input, "input", "", "digest of the program (required)")
+			fs.StringVar(&l.input, "input", "", "digest of what to run (required)")
+			fs.StringVar(&l.courses, "courses", "", "mount point of chunkfs, for graders")
 			fs.StringVar(&l.work, "work", "", "an empty directory of its own (required)")
 			fs.StringVar(&l.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
 			fs.StringVar(&l.python, "python", "/usr/bin/python3", "interpreter of the sandbox's own parts")
@@ -60,7 +62,7 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 	if err := sandbox.EnterUserns(); err != nil {
 		return err
 	}
-	program, err := l.program(ctx)
+	req, err := l.request(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,16 +71,11 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	defer host.Close()
-	name, _, _ := strings.Cut(program.Runtime, "@") // the gateway wrote it out
-	languages, err := runtime.LoadLanguage(name)
+	languages, mount, err := l.needs(req)
 	if err != nil {
 		return err
 	}
-	none := filepath.Join(l.work, "courses")
-	if err := os.MkdirAll(none, 0o755); err != nil {
-		return fmt.Errorf("work: %w", err)
-	}
-	courses, err := pool.OpenCourses(none)
+	courses, err := pool.OpenCourses(mount)
 	if err != nil {
 		return err
 	}
@@ -99,11 +96,14 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 		Run: func(ctx context.Context, prog *jobs.Program, w runs.Watcher) (*jobs.ProgramResult, error) {
 			return p.RunWatched(ctx, prog, w)
 		},
+		Grade: func(ctx context.Context, g *jobs.Grading, w runs.Watcher) (*jobs.Grade, error) {
+			return p.Grade(ctx, g, w)
+		},
 	})
 	if err != nil {
 		return err
 	}
-	id, err := spool.Create(&jobs.RunRequest{Program: *program})
+	id, err := spool.Create(req)
 	if err != nil {
 		return errors.Join(err, spool.Close())
 	}
@@ -127,8 +127,28 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 	}
 }
 
-// program is the input, as the gateway put it.
-func (l *long) program(ctx context.Context) (*jobs.Program, error) {
+// needs are what a run needs besides a sandbox: a program its language, a grader
+// its course. The other one gets an empty one.
+func (l *long) needs(req *jobs.RunRequest) (languages *runtime.Languages, mount string, err error) {
+	if req.Grading != nil {
+		if l.courses == "" {
+			return nil, "", cli.Usagef("a grader needs --courses: the mount point of chunkfs")
+		}
+		return new(runtime.Languages), l.courses, nil
+	}
+	name, _, _ := strings.Cut(req.Program.Runtime, "@") // the gateway wrote it out
+	if languages, err = runtime.LoadLanguage(name); err != nil {
+		return nil, "", err
+	}
+	mount = filepath.Join(l.work, "courses")
+	if err := os.MkdirAll(mount, 0o755); err != nil {
+		return nil, "", fmt.Errorf("work: %w", err)
+	}
+	return languages, mount, nil
+}
+
+// request is the input, as the gateway put it.
+func (l *long) request(ctx context.Context) (*jobs.RunRequest, error) {
 	digest, err := blob.ParseDigest(l.input)
 	if err != nil {
 		return nil, cli.Usagef("--input: %v", err)
@@ -140,11 +160,11 @@ func (l *long) program(ctx context.Context) (*jobs.Program, error) {
 	defer store.Close()
 	b, err := store.Blobs.Fetch(ctx, digest)
 	if err != nil {
-		return nil, fmt.Errorf("read the program: %w", err)
+		return nil, fmt.Errorf("read the run: %w", err)
 	}
-	var p jobs.Program
-	if err := json.Unmarshal(b, &p); err != nil {
-		return nil, fmt.Errorf("read the program: %w", err)
+	var r jobs.RunRequest
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("read the run: %w", err)
 	}
-	return &p, nil
+	return &r, nil
 }

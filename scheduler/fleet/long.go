@@ -73,10 +73,10 @@ func (n *Nomad) Long(cfg LongConfig) *Long {
 // Name is what task ids of long runs name in a worker's place.
 func (l *Long) Name() string { return "nomad/" + l.cfg.Job }
 
-// Start dispatches p and returns the run's id, which nobody can guess. Asking
-// again under the same owner and name for the same program finds the first run.
-func (l *Long) Start(ctx context.Context, owner, name string, p *jobs.Program) (id string, err error) {
-	b, err := json.Marshal(p)
+// Start dispatches a run and returns its id, which nobody can guess. Asking again
+// under the same owner and name for the same one finds the first.
+func (l *Long) Start(ctx context.Context, name string, run *jobs.RunRequest) (id string, err error) {
+	b, err := json.Marshal(jobs.RunRequest{Program: run.Program, Grading: run.Grading}) // its owner stays with Nomad
 	if err != nil {
 		return "", fmt.Errorf("encode long run: %w", err)
 	}
@@ -88,8 +88,8 @@ func (l *Long) Start(ctx context.Context, owner, name string, p *jobs.Program) (
 	if err != nil {
 		return "", fmt.Errorf("keep the input of a long run: %w", err)
 	}
-	token := sha256.Sum256([]byte(owner + "\x00" + name + "\x00" + digest))
-	opts := &api.DispatchOptions{JobID: l.cfg.Job, Meta: map[string]string{"input": digest, "owner": owner, "secret": rand.Text()}}
+	token := sha256.Sum256([]byte(run.Owner + "\x00" + name + "\x00" + digest))
+	opts := &api.DispatchOptions{JobID: l.cfg.Job, Meta: map[string]string{"input": digest, "owner": run.Owner, "secret": rand.Text()}}
 	w := new(api.WriteOptions)
 	w.IdempotencyToken = hex.EncodeToString(token[:])
 	res, err := persist(ctx, l.nomad, func(c *api.Client) (*api.JobDispatchResponse, error) {

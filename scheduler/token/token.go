@@ -88,6 +88,14 @@ func (t *Token) Allows(verb, course string) bool {
 	})
 }
 
+// AllowsSome reports whether t covers verb for any course at all.
+func (t *Token) AllowsSome(verb string) bool {
+	return slices.ContainsFunc(t.Scopes, func(s string) bool {
+		v, _, _ := strings.Cut(s, ":")
+		return v == "*" || v == verb
+	})
+}
+
 // Parse reads a tokens file and refuses what it does not understand.
 func Parse(b []byte) (*File, error) {
 	var f File

@@ -3,6 +3,7 @@ package fleettest
 import (
 	"crypto/rand"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -49,7 +50,7 @@ func (w *Worker) runs(rw http.ResponseWriter, r *http.Request, st State) {
 	}
 	if id == "" {
 		var req jobs.RunRequest
-		if err := json.NewDecoder(r.Body).Decode(&req); err != nil || st.Frames == nil {
+		if err := json.NewDecoder(r.Body).Decode(&req); err != nil || st.Frames == nil && req.Grading == nil {
 			refuse(rw, http.StatusBadRequest, &jobs.Error{Code: "bad_request", Message: "no run"})
 			return
 		}
@@ -58,7 +59,11 @@ func (w *Worker) runs(rw http.ResponseWriter, r *http.Request, st State) {
 		if w.spools == nil {
 			w.spools = map[string]*spool{}
 		}
-		w.spools[id] = &spool{req.Owner, st.Frames(req.Program), time.Now(), st.Delay}
+		frames := st.Frames
+		if req.Grading != nil {
+			frames = func(jobs.Program) []jobs.RunFrame { return gradeFrames(req.Grading) }
+		}
+		w.spools[id] = &spool{req.Owner, frames(req.Program), time.Now(), st.Delay}
 		w.mu.Unlock()
 		answer(rw, http.StatusCreated, jobs.RunCreated{ID: id})
 		return
@@ -80,4 +85,15 @@ func (w *Worker) runs(rw http.ResponseWriter, r *http.Request, st State) {
 			return
 		}
 	}
+}
+
+// gradeFrames are what a grader says that finds every submission half right, and
+// tells what it was given.
+func gradeFrames(g *jobs.Grading) []jobs.RunFrame {
+	said, _ := json.Marshal(fmt.Sprintf("%s/%s/%s %s", g.Course, g.Version, g.Question, g.Data))
+	grade, _ := json.Marshal(jobs.Grade{
+		State: jobs.Graded, Score: 0.5, Gradable: true, FormatErrors: map[string][]string{}, Environment: "grader@" + strings.Repeat("ab", 32),
+		Feedback: jobs.GradeFeedback{Succeeded: true, Results: json.RawMessage(`{"score":0.5}`)},
+	})
+	return []jobs.RunFrame{{Type: jobs.FrameStdout, Data: said}, {Type: jobs.FrameGrade, Data: grade}}
 }

@@ -52,7 +52,7 @@ func (d *Deployment) Vars(spec string) []string {
 		"chunkfs":        {state, "mount=" + d.Mount()},
 		"worker":         {"mount=" + d.Mount(), fmt.Sprintf("count=%d", d.Workers), "slots=24"},
 		"scheduler":      {fmt.Sprintf("count=%d", d.Gates), fmt.Sprintf("port=%d", d.Port), "render_cache=0", "scaling=off", "inputs=" + d.Inputs(), "long_runs=16"},
-		"run":            {"inputs=" + d.Inputs(), "cpu=900", "memory=256"},
+		"run":            {"inputs=" + d.Inputs(), "mount=" + d.Mount(), "cpu=900", "memory=256"},
 		"sync":           {"store=" + d.Store(), "repositories=" + d.Dir},
 		"sync-gc":        {"store=" + d.Store()},
 		"sync-verify":    {"store=" + d.Store()},
