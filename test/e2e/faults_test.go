@@ -25,11 +25,12 @@ import (
 )
 
 // second is another worker on the same mount, with slots and users of its own.
-func second(t *testing.T, s *stack.Stack) (url string, process *exec.Cmd) {
+func second(t *testing.T, s *stack.Stack, more ...string) (url string, process *exec.Cmd) {
 	t.Helper()
 	addr, err := stack.FreeAddr()
 	require.NoError(t, err)
-	process, err = s.Daemon("worker", "serve", "--courses", s.Mount, "--listen", addr, "--runs", filepath.Join(t.TempDir(), "runs"), "--slots", "16", "--base-uid", "65000")
+	args := []string{"serve", "--courses", s.Mount, "--listen", addr, "--runs", filepath.Join(t.TempDir(), "runs"), "--slots", "16", "--base-uid", "65000"}
+	process, err = s.Daemon("worker", append(args, more...)...)
 	require.NoError(t, err)
 	answers(t, "http://"+addr+"/readyz")
 	return "http://" + addr, process
