@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/test/course"
 )
 
 // graderEnv puts an environment called graders-sh with a shell and a few programs
@@ -26,24 +25,7 @@ func graderEnv(t *testing.T, dir string) {
 	digest := strings.Repeat("e", 64)
 	env := filepath.Join(dir, ".env", "graders-sh")
 	root := filepath.Join(env, digest)
-	for _, p := range []string{"bash", "cat", "chmod", "ln", "mkdir", "mkfifo", "mv", "rm", "sleep", "truncate", "yes"} {
-		out, err := exec.Command("ldd", "/usr/bin/"+p).Output()
-		require.NoError(t, err)
-		files := regexp.MustCompile(`(/\S+) \(`).FindAllStringSubmatch(string(out), -1)
-		for _, f := range append(files, []string{"", "/usr/bin/" + p}) {
-			to := filepath.Join(root, "usr", strings.TrimPrefix(f[1], "/usr"))
-			require.NoError(t, os.MkdirAll(filepath.Dir(to), 0o755))
-			b, err := os.ReadFile(f[1])
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(to, b, 0o755))
-		}
-	}
-	require.NoError(t, os.Symlink("bash", filepath.Join(root, "usr/bin/sh")))
-	for _, l := range []string{"bin", "lib", "lib64"} {
-		require.NoError(t, os.Symlink("usr/"+l, filepath.Join(root, l)))
-	}
-	require.NoError(t, os.MkdirAll(filepath.Join(root, "etc"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(root, "etc", "passwd"), []byte(`{"score":1}`), 0o644))
+	course.GraderRoot(t, root)
 	require.NoError(t, os.WriteFile(root+".json", []byte(`{"env":["OF=image","GONE=image"],"entrypoint":["/grade/tests/run.sh"],"workdir":"/etc"}`), 0o644))
 	require.NoError(t, os.Symlink(digest, filepath.Join(env, Current)))
 }

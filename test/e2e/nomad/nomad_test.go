@@ -234,6 +234,7 @@ func TestDeployedByNomadCallsSurviveItsWorkers(t *testing.T) {
 	t.Run("a warm call against a dispatch", func(t *testing.T) { warmAgainstDispatch(t, d, gateway, 100, 5) })
 
 	t.Run("long runs are jobs of their own", func(t *testing.T) { longRunsAreJobsOfTheirOwn(t, d, gateway) })
+	t.Run("graders are jobs of their own", func(t *testing.T) { gradersAreJobsOfTheirOwn(t, d, gateway) })
 
 	answered, end := d.load(t, gateway)
 	defer end()
