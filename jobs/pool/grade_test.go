@@ -126,7 +126,7 @@ echo pwd $OLDPWD env $OF ${GONE-unset} secret ${PRAIRIE_SECRET-none}
 cat data/data.json; echo
 for d in . tests tests/deep results data student serverFilesCourse/lib; do [ -O $d ] && echo x > $d/new || echo "no $d"; done
 chmod 700 tests && mv tests/deep here && rm -r here && echo moved
-[ -e /course/questions ] && echo course; [ -w /usr/bin ] && echo usr; ls / 2>/dev/null
+[ -e /course/questions ] && echo course; [ -w /usr/bin ] && echo usr
 echo '{"score":1}' > results/results.json`), &h)
 	require.NoError(t, err)
 	require.Equal(t, jobs.Graded, g.State, "%+v %s", g, h.String())
