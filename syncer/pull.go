@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/internal/head"
@@ -96,17 +95,10 @@ func (s *Syncer) materialise(ctx context.Context, m *manifest.Manifest, dir stri
 			}
 		}
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(s.cfg.Uploads)
-	for k, files := range filesByBlob(m) {
-		g.Go(func() error {
-			return s.readBlob(ctx, m, k, files, func(i int, r io.Reader) error {
-				e := m.Entry(i)
-				return writeFile(filepath.Join(paths[m.Parent(i)], e.Name), e, r)
-			})
-		})
-	}
-	if err := g.Wait(); err != nil {
+	if err := s.ReadFiles(ctx, m, func(i int, r io.Reader) error {
+		e := m.Entry(i)
+		return writeFile(filepath.Join(paths[m.Parent(i)], e.Name), e, r)
+	}); err != nil {
 		return err
 	}
 	for _, i := range links {

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/manifest"
@@ -104,4 +105,23 @@ func (r *blockReader) Read(p []byte) (int, error) {
 	n := copy(p, r.block)
 	r.block = r.block[n:]
 	return n, nil
+}
+
+// ReadFiles passes the content of every file of m that has any, several at once,
+// in no order. What does not match its digest is an error; fn sees it as one, or
+// what it was given counts for nothing.
+func (s *Syncer) ReadFiles(ctx context.Context, m *manifest.Manifest, fn func(i int, r io.Reader) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.cfg.Uploads)
+	for k, files := range filesByBlob(m) {
+		if len(files) > 0 {
+			g.Go(func() error { return s.readBlob(ctx, m, k, files, fn) })
+		}
+	}
+	return g.Wait()
+}
+
+// ReadFile passes the content of file i of m, which must have some.
+func (s *Syncer) ReadFile(ctx context.Context, m *manifest.Manifest, i int, fn func(r io.Reader) error) error {
+	return s.readBlob(ctx, m, m.Locate(i).Blob, []int32{int32(i)}, func(_ int, r io.Reader) error { return fn(r) })
 }

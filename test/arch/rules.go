@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"internal/storage":       {"internal/blob/...", "internal/head/...", "internal/durable"},
 
 	"syncer":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "internal/storage", "syncer/..."},
-	"syncer/...": {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "syncer/..."},
+	"syncer/...": {"internal/blob", "internal/head", "internal/manifest", "internal/recipe", "internal/durable", "syncer/..."},
 
 	"chunkfs":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "chunkfs/..."},
 	"chunkfs/...": {"internal/blob", "internal/durable"},
@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"jobs/runtime":        {"jobs", "jobs/sandbox", "jobs/runtime/python"},
 	"jobs/grade":          {"jobs", "jobs/sandbox"},
 	"jobs/pool":           {"jobs", "jobs/grade", "jobs/sandbox", "jobs/runtime"},
+	"jobs/build":          {"jobs", "jobs/sandbox", "internal/recipe"},
 	"jobs/runs":           {"jobs", "internal/durable"},
 	"jobs/worker":         {"jobs", "jobs/pool", "jobs/runs", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
 
@@ -53,7 +54,7 @@ var allowed = map[string][]string{
 	"scheduler/question":    {"jobs"},
 	"scheduler/...":         {"jobs", "jobs/ticket", "scheduler/..."},
 
-	"cmd/syncer":        {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "internal/manifest", "syncer/..."},
+	"cmd/syncer":        {"internal/cli", "internal/recipe", "jobs/build", "jobs/sandbox", "internal/storage", "internal/blob/...", "internal/head/...", "internal/manifest", "syncer/..."},
 	"cmd/chunkfs":       {"internal/cli", "internal/storage", "internal/blob/...", "internal/head/...", "chunkfs/..."},
 	"cmd/scheduler":     {"internal/cli", "internal/telemetry", "internal/storage", "internal/blob", "jobs", "jobs/ticket", "scheduler/..."},
 	"cmd/worker":        {"internal/cli", "internal/telemetry", "internal/storage", "internal/blob", "jobs/..."},

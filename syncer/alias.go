@@ -1,0 +1,29 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prairielambda/prairielambda/internal/head"
+)
+
+// Alias makes of, a version that the store has, one of course as well, and moves
+// its head there. Nothing but names is written.
+func (s *Syncer) Alias(ctx context.Context, course string, of head.Version) (r Report, err error) {
+	r.Course = course
+	if err := head.CheckCourse(course); err != nil {
+		return r, &RefusedError{err.Error()}
+	}
+	cur := s.current(ctx, course)
+	if cur.err != nil {
+		return r, fmt.Errorf("read the head of %s: %w", course, cur.err)
+	}
+	of.Course, of.Time = course, time.Now()
+	if cur.head.Version != of.Version {
+		if of, err = s.cfg.Heads.PutVersion(ctx, of); err != nil {
+			return r, fmt.Errorf("store version %s: %w", of.Version, err)
+		}
+	}
+	return s.moved(ctx, r, cur, of)
+}
