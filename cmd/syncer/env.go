@@ -19,7 +19,7 @@ import (
 func environments() *cli.Command {
 	return &cli.Command{
 		Name: "env", Short: "keep environments: the root filesystems that course code runs in",
-		Sub: []*cli.Command{envPush(), envList(), envDiff(), envRemove()},
+		Sub: []*cli.Command{envPush(), envBuild(), envServe(), envList(), envDiff(), envRemove()},
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"runtime/debug"
 
 	"github.com/prairielambda/prairielambda/internal/cli"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
 
 func main() {
+	sandbox.Stage() // returns unless this process is a sandbox in the making
 	// A push is short: collect late while memory is plenty, and often above 100 MiB.
 	debug.SetGCPercent(400)
 	debug.SetMemoryLimit(125 << 20)

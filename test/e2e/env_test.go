@@ -23,8 +23,8 @@ import (
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
 )
 
-// pythonPackages are what our Python shim uses.
-var pythonPackages = []string{"python3", "python3-numpy", "python3-sympy", "python3-lxml", "python3-markdown-it"}
+// pythonPackages are what our Python shim uses, and what builds on top of it need.
+var pythonPackages = []string{"python3", "python3-numpy", "python3-sympy", "python3-lxml", "python3-markdown-it", "python3-pip", "apt"}
 
 // pushEnv pushes an environment and returns its digest.
 func pushEnv(t *testing.T, s *stack.Stack, name, source string) string {
