@@ -42,7 +42,7 @@ func (b *bench) m1() error {
 		return err
 	}
 	for _, q := range questions {
-		fmt.Printf("\n#### M1: %s cold, of %d\n\n| store | reader | median | round trips | GETs | × chunkfs |\n|---|---|---|---|---|---|\n", q.what, nQuestions+nFigured)
+		fmt.Printf("\n#### M1: %s cold, of %d\n\n| store | reader | median | in round trips | GETs | in turn | × chunkfs | × at the most |\n|---|---|---|---|---|---|---|---|\n", q.what, nQuestions+nFigured)
 		for _, delay := range []time.Duration{30 * time.Millisecond, 60 * time.Millisecond} {
 			if err := b.m1At(q, delay, far, peers); err != nil {
 				return err
@@ -55,9 +55,21 @@ func (b *bench) m1() error {
 	return nil
 }
 
+// m1At prints a row for each reader: its time, its requests, how many of those in
+// turn, and how many times ours its time is. The last column is what that could be at the most: the
+// round trips it waits for, over the one that a reader who knows nothing of a question cannot do without.
 func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) error {
-	row := func(name string, d time.Duration, gets string, base time.Duration) {
-		fmt.Printf("| %v | %s | %s | %s | %s | %s |\n", delay, name, ms(d), ratio(d, delay), gets, ratio(d, base))
+	var base time.Duration
+	row := func(name string, measure func(i int) (sample, error)) error {
+		s, err := b.medianOf(measure)
+		if err != nil {
+			return err
+		}
+		if base == 0 {
+			base = s.took
+		}
+		fmt.Printf("| %v | %s | %s | %s | %d | %d | %s | %d |\n", delay, name, ms(s.took), ratio(s.took, delay), s.gets, s.inTurn, ratio(s.took, base), s.inTurn)
+		return nil
 	}
 	root, stop, err := b.mountChunkfs(delay, false)
 	if err != nil {
@@ -66,61 +78,58 @@ func (b *bench) m1At(q question, delay time.Duration, far string, peers []peer) 
 	if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
 		return err
 	}
-	before, err := b.status()
-	if err != nil {
-		return err
-	}
-	base, err := b.median(func(i int) (time.Duration, error) {
-		return timed(func() error { return q.read(root, i) })
+	err = row("chunkfs, manifest warm", func(i int) (sample, error) {
+		return b.counted(func() error { return q.read(root, i) })
 	})
-	if err != nil {
-		return err
-	}
-	after, err := b.status()
-	if err != nil {
-		return err
-	}
 	stop()
-	row("chunkfs, manifest warm", base, fmt.Sprintf("%.1f", float64(after.Cache.Misses-before.Cache.Misses)/float64(b.n)), base)
-	nothing, err := b.median(func(i int) (time.Duration, error) {
+	if err != nil {
+		return err
+	}
+	if err := row("chunkfs, nothing warm", func(i int) (sample, error) {
 		root, stop, err := b.mountChunkfs(delay, false)
 		if err != nil {
-			return 0, err
+			return sample{}, err
 		}
 		defer stop()
-		return timed(func() error { return q.read(root, i) })
-	})
-	if err != nil {
+		return b.counted(func() error { return q.read(root, i) })
+	}); err != nil {
 		return err
 	}
-	row("chunkfs, nothing warm", nothing, "", base)
 	addr, stop, err := b.start(job{Kind: "http", Src: far, Delay: delay})
 	if err != nil {
 		return err
 	}
 	defer stop()
 	for _, p := range peers {
-		root, stopPeer, err := b.startPeer(p, addr[:len(addr)-1])
-		if err != nil {
-			fmt.Printf("| %v | %s | %v | | | |\n", delay, p.name, err)
-			continue
+		if err := b.m1Peer(q, p, addr[:len(addr)-1], row); err != nil {
+			fmt.Printf("| %v | %s | %v | | | | | |\n", delay, p.name, err)
 		}
-		d, err := b.median(func(i int) (time.Duration, error) {
-			d, err := timed(func() error { return q.read(root, i) })
-			if err != nil { // restic mount fails some with EIO
-				fmt.Fprintf(os.Stderr, "%s: %v; reading another question\n", p.name, err)
-				d, err = timed(func() error { return q.read(root, i+b.n) })
-			}
-			return d, err
-		})
-		stopPeer()
-		if err != nil {
-			fmt.Printf("| %v | %s | %v | | | |\n", delay, p.name, err)
-			continue
-		}
-		row(p.name, d, "", base)
 	}
 	return nil
+}
+
+// m1Peer reads questions from one mount, as it did ours, and then each from a mount
+// that read none before: what peers fetch for the first serves others too.
+func (b *bench) m1Peer(q question, p peer, addr string, row func(string, func(int) (sample, error)) error) error {
+	root, stop, err := b.startPeer(p, addr)
+	if err != nil {
+		return err
+	}
+	err = row(p.name, func(i int) (sample, error) {
+		return b.counted(func() error { return q.read(root, i) })
+	})
+	stop()
+	if err != nil {
+		return err
+	}
+	return row(p.name+", its first question", func(i int) (sample, error) {
+		root, stop, err := b.startPeer(p, addr)
+		if err != nil {
+			return sample{}, err
+		}
+		defer stop()
+		return b.counted(func() error { return q.read(root, i) })
+	})
 }
 
 var view = []string{"elements/e3/e3.py", "serverFilesCourse/lib.py", "clientFilesCourse/logo.png", "courseInstances/F26/clientFilesCourseInstance/page.html"}
@@ -137,36 +146,51 @@ func readView(root string, i int) error {
 	return nil
 }
 
-// m2: a question view of five chunks, cold, with and without a profile.
+// m2: a question view of five chunks, cold: without a profile, with the node's own,
+// and at a node that never saw the course, from what another one wrote and a push merged.
 func (b *bench) m2() error {
 	const delay = 30 * time.Millisecond
-	fmt.Printf("\n#### M2: a question view of 5 chunks cold, %v a GET\n\n| | median | round trips |\n|---|---|---|\n", delay)
-	profile := filepath.Join(b.dir, "profiles.json")
-	for _, known := range []bool{false, true} {
-		d, err := b.median(func(i int) (time.Duration, error) {
-			if !known {
-				os.Remove(profile)
+	fmt.Printf("\n#### M2: a question view of 5 chunks cold, %v a GET\n\n| | median | in round trips | GETs | in turn |\n|---|---|---|---|---|\n", delay)
+	own := filepath.Join(b.dir, "profiles.json")
+	view := func(name string, keep bool) error {
+		s, err := b.medianOf(func(i int) (sample, error) {
+			if !keep {
+				os.Remove(own)
 			}
 			root, stop, err := b.mountChunkfs(delay, false)
 			if err != nil {
-				return 0, err
+				return sample{}, err
 			}
 			defer stop()
 			if _, err := os.Stat(root + "/questions/q0000/info.json"); err != nil {
-				return 0, err
+				return sample{}, err
 			}
-			return timed(func() error { return readView(root, i) })
+			time.Sleep(2 * delay) // the version's record, which is asked for beside the manifest
+			return b.counted(func() error { return readView(root, i) })
 		})
-		if err != nil {
-			return err
-		}
-		name := "without a profile"
-		if known {
-			name = "with a profile"
-		}
-		fmt.Printf("| %s | %s | %s |\n", name, ms(d), ratio(d, delay))
+		fmt.Printf("| %s | %s | %s | %d | %d |\n", name, ms(s.took), ratio(s.took, delay), s.gets, s.inTurn)
+		return err
 	}
-	return nil
+	if err := view("without a profile", false); err != nil {
+		return err
+	}
+	if err := view("with its own profile", true); err != nil {
+		return err
+	}
+	b.share = true
+	root, stop, err := b.mountChunkfs(delay, false)
+	if err != nil {
+		return err
+	}
+	if err := readView(root, 0); err != nil {
+		return err
+	}
+	stop() // writes what was learned
+	b.share = false
+	if _, _, err := b.edited(1); err != nil { // a push
+		return err
+	}
+	return view("new version, a node that never saw the course", false)
 }
 
 // m3: thirty questions in order, cold.

@@ -21,8 +21,11 @@ import (
 // round trip, and below /restic/ the reading half of restic's REST protocol.
 func (j job) serveHTTP() error {
 	files := http.FileServer(http.Dir(j.Src))
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(j.Delay)
+	trips, err := openTrips(j.Trips)
+	if err != nil {
+		return err
+	}
+	answer := func(w http.ResponseWriter, r *http.Request) {
 		if dir := filepath.Join(j.Src, filepath.Clean(r.URL.Path)); strings.HasPrefix(r.URL.Path, "/restic/") && strings.HasSuffix(r.URL.Path, "/") {
 			listREST(w, dir)
 			return
@@ -30,6 +33,9 @@ func (j job) serveHTTP() error {
 			r.URL.Path = "/restic/data/" + rest[:2] + "/" + rest
 		}
 		files.ServeHTTP(w, r)
+	}
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		trips.far(j.Delay, func() { answer(w, r) })
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -106,6 +112,11 @@ func (b *bench) peers(dir string) (ps []peer, missing []string, err error) {
 // startPeer mounts p and waits for the course.
 func (b *bench) startPeer(p peer, addr string) (root string, stop func(), err error) {
 	mnt := filepath.Join(b.dir, "peer")
+	for _, cache := range []string{"rclone-cache", "restic-cache"} {
+		if err := os.RemoveAll(filepath.Join(b.dir, cache)); err != nil {
+			return "", nil, err
+		}
+	}
 	if err := os.MkdirAll(mnt, 0o755); err != nil {
 		return "", nil, err
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +26,8 @@ type job struct {
 	Kind                     string // chunkfs, gofuse, http
 	Src, Store, Cache, Mount string
 	Delay                    time.Duration // of every GET
+	Trips                    string        // file for a tripLog
+	Share                    bool          // chunkfs: write to the store what questions read
 	TTL                      time.Duration // gofuse: of entries and attributes
 	Keep                     bool          // gofuse: FOPEN_KEEP_CACHE
 }
@@ -48,12 +49,13 @@ func serve(mode string) error {
 
 // start runs a job and returns the line with which it said that it is ready.
 func (b *bench) start(j job) (said string, stop func(), err error) {
+	j.Trips = filepath.Join(b.dir, "trips")
 	conf, err := json.Marshal(j)
 	if err != nil {
 		return "", nil, err
 	}
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), modeEnv+"="+string(conf))
+	cmd.Env = append(os.Environ(), modeEnv+"="+string(conf), "GODEBUG=")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -85,23 +87,22 @@ type delayed struct {
 	blob.Fetcher
 	head.Store
 	delay time.Duration
-	gets  atomic.Int64
+	trips *tripLog
 }
 
-func (d *delayed) Fetch(ctx context.Context, digest blob.Digest) ([]byte, error) {
-	d.gets.Add(1)
-	time.Sleep(d.delay)
-	return d.Fetcher.Fetch(ctx, digest)
+func (d *delayed) Fetch(ctx context.Context, digest blob.Digest) (b []byte, err error) {
+	d.trips.far(d.delay, func() { b, err = d.Fetcher.Fetch(ctx, digest) })
+	return b, err
 }
 
-func (d *delayed) Get(ctx context.Context, course string) (head.Head, head.Token, error) {
-	time.Sleep(d.delay)
-	return d.Store.Get(ctx, course)
+func (d *delayed) Get(ctx context.Context, course string) (h head.Head, t head.Token, err error) {
+	d.trips.far(d.delay, func() { h, t, err = d.Store.Get(ctx, course) })
+	return h, t, err
 }
 
-func (d *delayed) GetVersion(ctx context.Context, course, version string) (head.Version, error) {
-	time.Sleep(d.delay)
-	return d.Store.GetVersion(ctx, course, version)
+func (d *delayed) GetVersion(ctx context.Context, course, version string) (v head.Version, err error) {
+	d.trips.far(d.delay, func() { v, err = d.Store.GetVersion(ctx, course, version) })
+	return v, err
 }
 
 func (j job) serveChunkfs() error {
@@ -110,14 +111,25 @@ func (j job) serveChunkfs() error {
 	if err != nil {
 		return err
 	}
-	far := &delayed{Fetcher: s.Blobs, Store: s.Heads, delay: j.Delay}
+	trips, err := openTrips(j.Trips)
+	if err != nil {
+		return err
+	}
+	far := &delayed{Fetcher: s.Blobs, Store: s.Heads, delay: j.Delay, trips: trips}
 	guard := cache.NewGuard(far, cache.GuardConfig{Log: zerolog.Nop()})
 	c, err := cache.Open(cache.Config{Dir: j.Cache, Origin: guard, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	fs, err := chunkfs.New(chunkfs.Config{Heads: far, Cache: c, Origin: guard, Profiles: filepath.Join(filepath.Dir(j.Cache), "profiles.json"), Log: zerolog.Nop()})
+	var share chunkfs.Shared
+	if j.Share {
+		share = far
+	}
+	fs, err := chunkfs.New(chunkfs.Config{
+		Heads: far, Cache: c, Origin: guard, Profiles: filepath.Join(filepath.Dir(j.Cache), "profiles.json"),
+		Share: share, ShareEvery: 50 * time.Millisecond, Log: zerolog.Nop(),
+	})
 	if err != nil {
 		return err
 	}
@@ -133,7 +145,7 @@ func (j job) serveChunkfs() error {
 
 // mountChunkfs mounts with an empty cache, or with the one that is there, and waits until it is ready for a first request.
 func (b *bench) mountChunkfs(delay time.Duration, keepCache bool) (root string, stop func(), err error) {
-	j := job{Kind: "chunkfs", Store: b.store, Cache: filepath.Join(b.dir, "cache"), Mount: filepath.Join(b.dir, "mnt"), Delay: delay}
+	j := job{Kind: "chunkfs", Store: b.store, Cache: filepath.Join(b.dir, "cache"), Mount: filepath.Join(b.dir, "mnt"), Delay: delay, Share: b.share}
 	if !keepCache {
 		if err := os.RemoveAll(j.Cache); err != nil {
 			return "", nil, err

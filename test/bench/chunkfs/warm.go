@@ -291,7 +291,7 @@ func (b *bench) edited(n int) (root string, names []string, err error) {
 		}
 	}
 	v, err := b.push()
-	root = filepath.Join(b.dir, "mnt/bench", v)
+	b.version, root = v, filepath.Join(b.dir, "mnt/bench", v)
 	for i := range names {
 		names[i] = filepath.Join(root, names[i])
 	}
