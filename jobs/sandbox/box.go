@@ -33,6 +33,7 @@ type Spec struct {
 type Box struct {
 	host   *Host
 	slot   *slot
+	stage  *stage // what is to become its program; nil once it has, and for a fork
 	limits jobs.Limits
 
 	pid     int
@@ -69,7 +70,13 @@ func (h *Host) newBox(ctx context.Context, limits jobs.Limits) (*Box, childEnds,
 	if err != nil {
 		return nil, childEnds{}, err
 	}
-	b := &Box{host: h, slot: s, limits: limits, conn: -1, stdout: -1, stderr: -1, started: time.Now()}
+	return h.boxIn(s, limits, nil)
+}
+
+// boxIn is newBox in a slot that was taken, with the stage that lives in it, if any.
+func (h *Host) boxIn(s *slot, limits jobs.Limits, st *stage) (*Box, childEnds, error) {
+	var err error
+	b := &Box{host: h, slot: s, stage: st, limits: limits, conn: -1, stdout: -1, stderr: -1, started: time.Now()}
 	var ends childEnds
 	fail := func(err error) (*Box, childEnds, error) {
 		ends.close()
@@ -237,6 +244,9 @@ const (
 func (b *Box) Close() jobs.Usage {
 	b.closeOnce.Do(func() {
 		b.Kill()
+		if b.stage != nil {
+			b.stage.end()
+		}
 		for _, fd := range []int{b.conn, b.stdout, b.stderr} {
 			if fd >= 0 {
 				unix.Close(fd)

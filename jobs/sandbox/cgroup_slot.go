@@ -16,7 +16,7 @@ import (
 // the slot costs writes, never a path walk.
 type slotCgroup struct {
 	into   *os.File   // the cgroup2 directory for CLONE_INTO_CGROUP, or nil
-	attach []*os.File // cgroup.procs of each v1 tree; a child writes "0" to move itself
+	attach []*os.File // tasks of each v1 tree; a child writes "0" to move itself, see slot
 
 	memLimit, memPeak, memOOM, pidsMax, kill *os.File // any may be nil
 	memory                                   int64    // limits in force
@@ -55,9 +55,12 @@ func (c *cgroups) slot(i int) (*slotCgroup, error) {
 		if err != nil {
 			return fail(err)
 		}
-		var procs *os.File
-		err = open(dir, "cgroup.procs", os.O_WRONLY, &procs)
-		s.attach = append(s.attach, procs)
+		// Not cgroup.procs: moving a whole process takes a lock of all cgroups, whose
+		// first writer after a while waits for the kernel's grace period, 5 to 15 ms. A
+		// zygote's child has one thread, and a stage's others end when it becomes its program.
+		var tasks *os.File
+		err = open(dir, "tasks", os.O_WRONLY, &tasks)
+		s.attach = append(s.attach, tasks)
 		switch ctl {
 		case "memory":
 			swappiness(dir)

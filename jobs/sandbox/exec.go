@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/prairielambda/prairielambda/jobs"
 )
 
 // Command is a program to run sealed in a root of its own.
@@ -22,7 +23,11 @@ type Command struct {
 // Exec starts a program in a fresh sandbox, with the same walls as a zygote's
 // child. Wait collects its output and its end.
 func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
-	b, ends, err := h.newBox(ctx, spec.Limits)
+	key, err := rootKey(c.Root)
+	if err != nil {
+		return nil, err
+	}
+	b, ends, err := h.newStagedBox(ctx, spec.Limits, c.Root, key)
 	if err != nil {
 		return nil, err
 	}
@@ -58,38 +63,47 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 	if at != "" {
 		s.Landlock = s.Landlock.with(at)
 	}
-	var pidfd int
-	attr := &syscall.SysProcAttr{
-		Setsid: true, PidFD: &pidfd,
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS,
-	}
-	if h.walls.Userns {
-		// A leaf user namespace, as a zygote's child makes for itself. This program
-		// has threads and cannot, so it is born in one, with everything it needs.
-		attr.Cloneflags |= syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET
-		attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 65534, HostID: 0, Size: 1}}
-		attr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 65534, HostID: 0, Size: 1}}
-		for c := range h.walls.LastCap + 1 {
-			attr.AmbientCaps = append(attr.AmbientCaps, uintptr(c)) // not uid 0: exec would drop them
-		}
-	}
-	files := []*os.File{b.slot.net}
+	files := []*os.File{stdin, ends.stdout, ends.stderr, b.slot.net}
 	if cg := b.slot.cg; cg != nil {
 		s.Attach, files = len(cg.attach), append(files, cg.attach...)
-		if cg.into != nil {
-			attr.UseCgroupFD, attr.CgroupFD = true, int(cg.into.Fd())
-		}
 	}
-	cmd, err := h.startStage(stageConfig{Root: c.Root, Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, attr,
-		[3]*os.File{stdin, ends.stdout, ends.stderr}, append(files, mounts...))
-	if err != nil {
+	if err := b.become(stageConfig{Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, append(files, mounts...)); err != nil {
 		b.Close()
 		return nil, err
 	}
-	// From here on the Box is the one that waits for the process.
-	b.born(cmd.Process.Pid, pidfd)
-	_ = cmd.Process.Release()
+	h.ready.want(c.Root, key)
 	return b, nil
+}
+
+// newStagedBox is newBox with a stage in it: one that waits in the root, or a new one.
+func (h *Host) newStagedBox(ctx context.Context, limits jobs.Limits, root Root, key string) (*Box, childEnds, error) {
+	if st := h.ready.take(key); st != nil {
+		return h.boxIn(st.slot, limits, st)
+	}
+	slot, err := h.acquire(ctx)
+	if err != nil {
+		return nil, childEnds{}, err
+	}
+	st, err := h.stageIn(slot, root, false)
+	if err != nil {
+		h.release(slot)
+		return nil, childEnds{}, err
+	}
+	return h.boxIn(slot, limits, st)
+}
+
+// become has the stage become its program; from then on the Box is the one that
+// waits for the process, and counts what it uses.
+func (b *Box) become(c stageConfig, files []*os.File) error {
+	st := b.stage
+	b.stage = nil
+	if err := st.become(c, files); err != nil {
+		return err
+	}
+	b.born(st.cmd.Process.Pid, st.pidfd)
+	_ = st.cmd.Process.Release()
+	b.warmed = b.Used().CPU
+	return nil
 }
 
 // Dial connects to a unix socket that a program inside listens on; path is as

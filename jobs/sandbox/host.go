@@ -20,6 +20,7 @@ import (
 type Config struct {
 	Tier    Tier   // the tier to insist on; "" takes the best of root and userns
 	Slots   int    // most sandboxes at once, spares included; 64 when 0
+	Stages  int    // started ahead for programs, once there are some; 2 when 0, none when negative
 	BaseUID int    // slot i runs as user and group BaseUID+i in tier root; 64000 when 0
 	Cgroup  string // the cgroup to work below, in every tree; "" is this process's own
 	Dir     string // where to make small working directories; the system's temporary one when ""
@@ -39,9 +40,11 @@ type Host struct {
 	cg      *cgroups // nil in tier reduced
 	dir     string
 	free    chan *slot
-	spawner *thread // forks everything: parent-death signals follow this thread
-	mounter *thread // enters sandboxes' mount namespaces
-	scratch *thread // has mounts of its own, for Scratch
+	ready   readyStages
+	wanted  atomic.Int32 // who waits for a slot
+	spawner *thread      // forks everything: parent-death signals follow this thread
+	mounter *thread      // enters sandboxes' mount namespaces
+	scratch *thread      // has mounts of its own, for Scratch
 
 	scratches atomic.Int64 // made so far; they are named by it
 	ownNS     *os.File
@@ -69,6 +72,9 @@ func Open(cfg Config) (*Host, error) {
 	if cfg.Slots == 0 {
 		cfg.Slots = 64
 	}
+	if cfg.Stages == 0 {
+		cfg.Stages = usualStages
+	}
 	if cfg.BaseUID == 0 {
 		cfg.BaseUID = 64000
 	}
@@ -83,6 +89,7 @@ func Open(cfg Config) (*Host, error) {
 		return nil, fmt.Errorf("tier %s was asked for, this process can give %s", cfg.Tier, tier)
 	}
 	h := &Host{cfg: cfg, tier: tier, fixed: fixedRlimits, free: make(chan *slot, cfg.Slots), children: map[int]struct{}{}}
+	h.ready.host, h.ready.most = h, cfg.Stages
 	for _, step := range []func() error{h.openWalls, h.openDir, h.openCgroups, h.openThreads, h.openSlots} {
 		if err := step(); err != nil {
 			h.Close()
@@ -216,9 +223,10 @@ func (h *Host) Layers() []Layer {
 // Slots says how many slots there are, how many are free, and how many had to be
 // given up because a process in them would not die.
 func (h *Host) Slots() (total, free, quarantined int) {
+	waiting := h.ready.count() // in slots that are anybody's who asks
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.cfg.Slots, len(h.free), h.quarantined
+	return h.cfg.Slots, len(h.free) + waiting, h.quarantined
 }
 
 // errNoSlot is what acquire answers when it may not wait.
@@ -231,6 +239,9 @@ func (h *Host) acquire(ctx context.Context) (*slot, error) {
 		return s, nil
 	default:
 	}
+	h.wanted.Add(1)
+	defer h.wanted.Add(-1)
+	h.ready.yield()
 	select {
 	case s := <-h.free:
 		return s, nil
@@ -255,6 +266,7 @@ func (h *Host) release(s *slot) {
 
 // Close ends what the Host prepared. The caller has closed every Box and Zygote.
 func (h *Host) Close() {
+	h.ready.clear(true)
 	for _, t := range []*thread{h.spawner, h.mounter, h.scratch} {
 		if t != nil {
 			t.close()

@@ -1,10 +1,8 @@
 package sandbox
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"syscall"
@@ -19,21 +17,24 @@ import (
 //go:embed seal.py
 var SealPy []byte
 
-// startStage starts this program again as a stage and hands it its
-// configuration; it returns once the stage has become its program. extra become the stage's descriptors from firstFD on.
-func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os.File, extra []*os.File) (*exec.Cmd, error) {
-	c.RootDir = h.dir + "/root"
-	c.KeepProc = h.walls.Userns
-	conf, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
+// stage is this program started again, on its way to becoming another: it has
+// been told its root, and waits for the rest.
+type stage struct {
+	host  *Host
+	cmd   *exec.Cmd
+	link  int
+	slot  *slot // that it lives in; nil for a zygote's
+	pidfd int   // -1 for a zygote's
+	idle  bool  // it waits as SCHED_IDLE
+}
+
+// startStage starts this program again as a stage and tells it its root; see
+// stageRoot. extra are its program's descriptors from 4 on.
+func (h *Host) startStage(root *Root, attr *syscall.SysProcAttr, stdio [3]*os.File, extra []*os.File) (*stage, error) {
 	ours, theirs, err := socketpair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
 	}
-	link := os.NewFile(uintptr(ours), "stage")
-	defer link.Close()
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"prairielambda", stageArg}, Env: []string{}}
 	cmd.Dir = "/"
 	cmd.ExtraFiles = append([]*os.File{theirs}, extra...)
@@ -57,31 +58,62 @@ func (h *Host) startStage(c stageConfig, attr *syscall.SysProcAttr, stdio [3]*os
 	h.forking.RUnlock()
 	theirs.Close()
 	if err != nil {
+		unix.Close(ours)
 		return nil, fmt.Errorf("start a sandbox stage: %w", err)
 	}
-	// The stage's end of the link closes when it becomes the program; what it
-	// says before that is why it could not.
-	if c.born != nil {
-		err = c.born(cmd.Process.Pid)
+	s := &stage{host: h, cmd: cmd, link: ours, pidfd: -1}
+	if err := tell(ours, stageRoot{Root: root, Dir: h.dir + "/root", KeepProc: h.walls.Userns}, nil); err != nil {
+		err = s.fault(err)
+		s.end()
+		return nil, err
 	}
-	if err == nil {
-		_, err = link.Write(conf)
+	return s, nil
+}
+
+// become has the stage become its program, and returns once it has. The stage is
+// used up: where this fails it has ended, and otherwise its process is the caller's.
+func (s *stage) become(c stageConfig, files []*os.File) error {
+	c.Raise, c.Nice = s.idle, s.host.nice
+	// Its end of the link closes when it becomes the program; what it says before
+	// that is why it could not.
+	if err := s.fault(tell(s.link, c, files)); err != nil {
+		s.end()
+		return err
 	}
+	unix.Close(s.link)
+	return nil
+}
+
+// fault is what the stage says is wrong, or err; nil once it is the program.
+func (s *stage) fault(err error) error {
 	var said []byte
-	if err == nil {
-		err = unix.Shutdown(ours, unix.SHUT_WR)
+	var b [4 << 10]byte
+	for {
+		n, e := unix.Read(s.link, b[:])
+		if errors.Is(e, unix.EINTR) {
+			continue
+		}
+		if n <= 0 {
+			break
+		}
+		said = append(said, b[:n]...)
 	}
-	if err == nil {
-		said, err = io.ReadAll(io.LimitReader(link, 4<<10))
-	}
-	if err == nil && len(said) > 0 {
+	if len(said) > 0 {
 		err = errors.New(string(said))
 	}
 	if err != nil {
-		h.end(cmd)
-		return nil, fmt.Errorf("build a sandbox: %w", err)
+		return fmt.Errorf("build a sandbox: %w", err)
 	}
-	return cmd, nil
+	return nil
+}
+
+// end kills a stage and waits for it. Its slot stays its owner's to give back.
+func (s *stage) end() {
+	s.host.end(s.cmd)
+	unix.Close(s.link)
+	if s.pidfd >= 0 {
+		unix.Close(s.pidfd)
+	}
 }
 
 // socketpair makes a connected pair; ours does not block, theirs does.

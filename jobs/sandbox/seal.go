@@ -31,16 +31,16 @@ type seal struct {
 	Files   int64    `json:"files"` // bytes of /tmp, and of /dev/shm
 	Rlimits []rlimit `json:"rlimits"`
 	Targets []string `json:"targets"` // where the course's mounts go, below /course
-	Attach  int      `json:"attach"`  // how many cgroup.procs descriptors there are
+	Attach  int      `json:"attach"`  // how many cgroups of v1 there are to move to
 	Net     bool     `json:"net"`     // enter the network namespace behind firstFD
 	Work    string   `json:"work"`    // where a Scratch goes that comes after the mounts; "" for none
 }
 
 // The descriptors of a sandbox: a zygote receives them in this order with a
-// message, a stage inherits them from firstFD on.
+// message, a stage moves those that came with its own to firstFD and on.
 //
 //	net, attach..., mount..., [scratch]
-const firstFD = 4
+const firstFD = 32 // above what a stage has open itself
 
 // courseDir is where every sandbox sees its course, workDir where a program sees
 // its Scratch, gradeDir where a grader does.

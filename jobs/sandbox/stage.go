@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,24 +13,30 @@ import (
 )
 
 // The stage is this same program, started again in new namespaces: it builds the
-// root, then becomes the zygote's interpreter, or seals itself and becomes the
-// program to run. Nothing it reads comes from a course.
+// root, waits to hear what it is to become, then becomes the zygote's interpreter,
+// or seals itself and becomes the program to run. Nothing it reads comes from a
+// course.
 
 const stageArg = "sandbox-stage"
 
-// stageConfig travels to the stage through descriptor 3. The descriptors after
-// it are the program's own, from 4 on, in the order that the starter chose.
-type stageConfig struct {
-	Root     Root     `json:"root"`
-	RootDir  string   `json:"root_dir"` // an empty directory to mount on
-	Argv     []string `json:"argv"`
-	Env      []string `json:"env"`
-	Dir      string   `json:"dir"` // working directory inside the root; "/" when empty
-	KeepProc bool     `json:"keep_proc"`
-	Seal     *seal    `json:"seal,omitempty"` // nil for a zygote, which seals its children
+// stageRoot travels to the stage first, through descriptor 3.
+type stageRoot struct {
+	Root     *Root  `json:"root"` // nil for a Tree's program, which brings its own
+	Dir      string `json:"dir"`  // an empty directory to mount on
+	KeepProc bool   `json:"keep_proc"`
+}
 
-	Tree *treeSeal           `json:"tree,omitempty"` // instead of all but Argv and Env
-	born func(pid int) error // called once the process is there, before it does anything
+// stageConfig follows, with the program's descriptors: its three standard ones,
+// then what seal says. A zygote has its own from the start.
+type stageConfig struct {
+	Argv  []string `json:"argv"`
+	Env   []string `json:"env"`
+	Dir   string   `json:"dir"`   // working directory inside the root; "/" when empty
+	Seal  *seal    `json:"seal"`  // nil for a zygote, which seals its children
+	Raise bool     `json:"raise"` // it waited as SCHED_IDLE, and comes back from there
+	Nice  int32    `json:"nice"`
+
+	Tree *treeSeal `json:"tree,omitempty"` // instead of Seal
 }
 
 // Stage is the first thing that the main function of every program that opens a
@@ -40,39 +48,47 @@ func Stage() {
 	}
 	// Credentials, filters and namespaces belong to a thread; exec keeps this one's.
 	runtime.LockOSThread()
-	link := os.NewFile(3, "stage")
-	err := stage(link)
-	fmt.Fprint(link, err) // the worker reads it; see startStage
+	err := runStage(stageLink)
+	_, _ = unix.Write(stageLink, []byte(err.Error())) // the worker reads it; see stage.become
 	os.Exit(1)
 }
 
-func stage(link *os.File) error {
-	unix.CloseOnExec(3) // its end tells the worker that the program has started
-	b, err := io.ReadAll(link)
+const stageLink = 3
+
+func runStage(link int) error {
+	unix.CloseOnExec(link) // its end tells the worker that the program has started
+	var r stageRoot
+	if _, err := hear(link, &r); err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
+	if r.Root != nil {
+		if err := r.Root.build(r.Dir, r.KeepProc); err != nil {
+			return fmt.Errorf("build the root: %w", err)
+		}
+	}
+	var c stageConfig
+	fds, err := hear(link, &c)
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	var c stageConfig
-	if err := json.Unmarshal(b, &c); err != nil {
-		return fmt.Errorf("read configuration: %w", err)
-	}
-	if c.Tree != nil {
-		if err := c.Tree.apply(); err != nil {
-			return fmt.Errorf("enter a tree: %w", err)
+	if c.Raise {
+		if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: c.Nice}, 0); err != nil {
+			return fmt.Errorf("raise its priority: %w", err)
 		}
-		return fmt.Errorf("start %s: %w", c.Argv[0], unix.Exec(c.Argv[0], c.Argv, c.Env))
 	}
-	if err := c.Root.build(c.RootDir, c.KeepProc); err != nil {
-		return fmt.Errorf("build the root: %w", err)
+	if err := place(fds); err != nil {
+		return fmt.Errorf("place descriptors: %w", err)
 	}
-	if c.Seal == nil { // a zygote's own scratch; each child covers it with its own
-		if err := unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=16m,mode=0700"); err != nil {
-			return fmt.Errorf("mount /tmp: %w", err)
-		}
-	} else {
-		if err := c.Seal.apply(); err != nil {
-			return fmt.Errorf("seal: %w", err)
-		}
+	switch {
+	case c.Tree != nil:
+		err = c.Tree.apply()
+	case c.Seal != nil:
+		err = c.Seal.apply()
+	default: // a zygote's own scratch; each child covers it with its own
+		err = unix.Mount("tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "size=16m,mode=0700")
+	}
+	if err != nil {
+		return fmt.Errorf("seal: %w", err)
 	}
 	if c.Dir != "" {
 		if err := unix.Chdir(c.Dir); err != nil {
@@ -81,4 +97,92 @@ func stage(link *os.File) error {
 	}
 	err = unix.Exec(c.Argv[0], c.Argv, c.Env)
 	return fmt.Errorf("start %s: %w", c.Argv[0], err)
+}
+
+// place gives the descriptors that came their numbers: standard ones from 0 on,
+// the others from firstFD on. They are few as a rule, and then no number is so high
+// that the kernel makes the table larger: with threads, it waits a grace period for that.
+func place(fds []int) error {
+	for i, fd := range fds { // none may have the number of another
+		high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, firstFD+len(fds))
+		if err != nil {
+			return err
+		}
+		unix.Close(fd)
+		fds[i] = high
+	}
+	for i, fd := range fds {
+		to, flags := i, 0
+		if i > 2 {
+			to, flags = firstFD+i-3, unix.O_CLOEXEC
+		}
+		if err := unix.Dup3(fd, to, flags); err != nil {
+			return err
+		}
+		unix.Close(fd)
+	}
+	return nil
+}
+
+// tell sends v, framed as Request frames, and files with it.
+func tell(sock int, v any, files []*os.File) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if len(files) > maxSpawnFiles {
+		return fmt.Errorf("%d descriptors are more than one message holds", len(files))
+	}
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			fds[i] = int(f.Fd())
+		}
+		rights = unix.UnixRights(fds...)
+	}
+	for b = Request(b); len(b) > 0; {
+		n, err := unix.SendmsgN(sock, b, rights, nil, unix.MSG_NOSIGNAL)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("send configuration: %w", err)
+		default:
+			b, rights = b[n:], nil
+		}
+	}
+	return nil
+}
+
+// hear reads what tell sent.
+func hear(sock int, v any) (fds []int, err error) {
+	var head [4]byte
+	oob := make([]byte, unix.CmsgSpace(4*(maxSpawnFiles+3)))
+	n, oobn, _, _, err := unix.Recvmsg(sock, head[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_WAITALL)
+	if err != nil || n < len(head) {
+		return nil, errors.Join(err, io.ErrUnexpectedEOF)
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return nil, err
+	}
+	for i := range msgs {
+		got, err := unix.ParseUnixRights(&msgs[i])
+		if err != nil {
+			return nil, err
+		}
+		fds = append(fds, got...)
+	}
+	b := make([]byte, binary.LittleEndian.Uint32(head[:]))
+	for at := 0; at < len(b); {
+		n, err := unix.Read(sock, b[at:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil || n == 0:
+			return nil, errors.Join(err, io.ErrUnexpectedEOF)
+		default:
+			at += n
+		}
+	}
+	return fds, json.Unmarshal(b, v)
 }

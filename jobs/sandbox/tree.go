@@ -181,34 +181,40 @@ func (t *Tree) Run(ctx context.Context, spec TreeSpec) (*Box, error) {
 		return nil, err
 	}
 	defer func() { closeAll(files) }()
-	var pidfd int
-	attr := treeAttr()
-	attr.PidFD = &pidfd
-	attr.Cloneflags |= syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET
-	extra := []*os.File{}
-	if cg := b.slot.cg; cg != nil {
-		s.Attach, extra = len(cg.attach), append(extra, cg.attach...)
-		if cg.into != nil {
-			attr.UseCgroupFD, attr.CgroupFD = true, int(cg.into.Fd())
-		}
-	}
-	c := stageConfig{Argv: spec.Argv, Env: spec.Env, Tree: s, born: func(pid int) error {
-		if spec.Serve == nil {
-			return nil
-		}
-		ln, err := listenIn(pid)
-		if err == nil {
-			spec.Serve(ln)
-		}
-		return err
-	}}
-	cmd, err := h.startStage(c, attr, [3]*os.File{nil, ends.stdout, ends.stderr}, append(extra, files...))
+	null, err := os.Open(os.DevNull)
 	if err != nil {
 		b.Close()
 		return nil, err
 	}
-	b.born(cmd.Process.Pid, pidfd)
-	_ = cmd.Process.Release()
+	defer null.Close()
+	pidfd := -1
+	attr := treeAttr()
+	attr.PidFD = &pidfd
+	attr.Cloneflags |= syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET
+	program := []*os.File{null, ends.stdout, ends.stderr}
+	if cg := b.slot.cg; cg != nil {
+		s.Attach, program = len(cg.attach), append(program, cg.attach...)
+		if cg.into != nil {
+			attr.UseCgroupFD, attr.CgroupFD = true, int(cg.into.Fd())
+		}
+	}
+	if b.stage, err = h.startStage(nil, attr, [3]*os.File{}, nil); err != nil {
+		b.Close()
+		return nil, err
+	}
+	b.stage.pidfd = pidfd
+	if spec.Serve != nil {
+		ln, err := listenIn(b.stage.cmd.Process.Pid)
+		if err != nil {
+			b.Close()
+			return nil, err
+		}
+		spec.Serve(ln)
+	}
+	if err := b.become(stageConfig{Argv: spec.Argv, Env: spec.Env, Tree: s}, append(program, files...)); err != nil {
+		b.Close()
+		return nil, err
+	}
 	return b, nil
 }
 

@@ -76,17 +76,19 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 		theirs.Close()
 		return nil, err
 	}
-	cmd, err := h.startStage(stageConfig{Root: c.Root, Argv: c.Argv, Env: c.Env},
-		&syscall.SysProcAttr{Setsid: true}, [3]*os.File{nil, errW, errW}, []*os.File{theirs})
+	stage, err := h.startStage(&c.Root, &syscall.SysProcAttr{Setsid: true}, [3]*os.File{nil, errW, errW}, []*os.File{theirs})
 	errW.Close()
 	theirs.Close() // its end is now the zygote's alone: when that ends, we read the end of file
+	if err == nil {
+		err = stage.become(stageConfig{Argv: c.Argv, Env: c.Env}, nil)
+	}
 	if err != nil {
 		unix.Close(ours)
 		errR.Close()
 		return nil, err
 	}
 	z := &Zygote{
-		host: h, cmd: cmd, ctl: ours, reqs: make(chan zygoteRequest),
+		host: h, cmd: stage.cmd, ctl: ours, reqs: make(chan zygoteRequest),
 		quit: make(chan struct{}), dead: make(chan struct{}), log: &tail{max: 8 << 10},
 	}
 	go func() {
@@ -98,7 +100,7 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 		err = z.boot(ctx, hello, c.Boot)
 	}
 	if err != nil {
-		h.end(cmd)
+		h.end(stage.cmd)
 		unix.Close(ours)
 		return nil, fmt.Errorf("start runtime %s: %w%s", c.Argv[0], err, z.log.quote())
 	}

@@ -23,8 +23,9 @@ func main() {
 	sandbox.Stage()
 	rounds := flag.Int("rounds", 12, "rounds; each has one cold start of each peer")
 	warm := flag.Int("warm", 25, "warm calls of each kind in a round")
+	only := flag.Bool("programs", false, "time the programs alone")
 	flag.Parse()
-	if err := run(context.Background(), *rounds, *warm); err != nil {
+	if err := run(context.Background(), *rounds, *warm, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "sandbox bench:", err)
 		os.Exit(1)
 	}
@@ -57,12 +58,15 @@ func (p *peer) time(seed int, counts bool) error {
 	return nil
 }
 
-func run(ctx context.Context, rounds, warm int) error {
+func run(ctx context.Context, rounds, warm int, only bool) error {
 	b, err := newBench(ctx)
 	if err != nil {
 		return err
 	}
 	defer b.close()
+	if only {
+		return b.programs(ctx, 2*rounds)
+	}
 	spare := &peer{name: "spare", once: b.pool(ctx, b.spares), ready: b.spareReady}
 	demand := &peer{name: "on demand", once: b.pool(ctx, b.demand)}
 	bare := &peer{name: "bare zygote fork, no isolation", once: b.fork.ask("fork")}
