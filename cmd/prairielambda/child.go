@@ -33,10 +33,12 @@ type childConfig struct {
 	Cache     string        `json:"cache,omitempty"`
 	Point     string        `json:"point"`
 	TicketPub []byte        `json:"ticket_pub,omitempty"` // worker
+	Spool     string        `json:"spool,omitempty"`      // of asynchronous runs
 	Tier      string        `json:"tier,omitempty"`
 	Python    string        `json:"python,omitempty"`
 	Cgroup    string        `json:"cgroup,omitempty"`
 	Programs  bool          `json:"programs,omitempty"` // runtimes of programs, too
+	Runs      string        `json:"runs,omitempty"`     // where asynchronous runs of them are kept
 	Level     zerolog.Level `json:"level"`
 }
 

@@ -56,9 +56,13 @@ func (c *client) post(ctx context.Context, path, course, version string, ask, an
 	if err != nil {
 		return fmt.Errorf("encode the call: %w", err)
 	}
+	return c.ask(ctx, http.MethodPost, path, course, version, body, answer)
+}
+
+func (c *client) ask(ctx context.Context, method, path, course, version string, body []byte, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+path, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -73,7 +77,7 @@ func (c *client) post(ctx context.Context, path, course, version string, ask, an
 		return fmt.Errorf("ask the worker: %w", err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode >= http.StatusMultipleChoices {
 		var fail struct {
 			Error *jobs.Error `json:"error"`
 		}

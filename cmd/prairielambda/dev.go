@@ -57,7 +57,7 @@ func serveDev(ctx context.Context, env *cli.Env, s *stack, version string, ln ne
 	}
 	page, err := preview.New(ctx, preview.Config{
 		Course: s.course, Runner: s.client, Files: s.files, Dir: s.base, Tier: s.worker.ready.Tier, Log: env.Log,
-		Hosts: hosts, Run: s.client.run, Runtimes: s.worker.ready.Runtimes,
+		Hosts: hosts, Run: s.client.run, Runtimes: s.worker.ready.Runtimes, Grade: s.client.grade,
 	})
 	if err != nil {
 		return err

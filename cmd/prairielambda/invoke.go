@@ -16,6 +16,7 @@ import (
 // stackFlags are the flags of every command that serves a course.
 type stackFlags struct {
 	tier, python, cgroup string
+	environments         cli.Strings
 	programs             bool // not a flag: the command offers runtimes of programs, too
 }
 
@@ -23,13 +24,14 @@ func (f *stackFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&f.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
 	fs.StringVar(&f.cgroup, "cgroup", "", "delegated cgroup to work below (default: this process's own)")
 	fs.StringVar(&f.python, "python", "/usr/bin/python3", "interpreter of the Python runtime")
+	fs.Var(&f.environments, "env", "NAME=SOURCE: an environment for lambda.json and graders, of a directory or what else `syncer env push` takes; may be given several times")
 }
 
 // with opens a stack for as long as fn runs.
 func (f *stackFlags) with(ctx context.Context, env *cli.Env, dir string, fn func(s *stack, version string) error) (err error) {
 	intoScope(ctx, f.cgroup)
 	s, version, err := openStack(ctx, stackConfig{
-		dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, programs: f.programs, log: env.Log, stderr: env.Stderr,
+		dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, programs: f.programs, environments: f.environments, log: env.Log, stderr: env.Stderr,
 	})
 	if err != nil {
 		return err

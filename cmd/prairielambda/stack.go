@@ -40,7 +40,8 @@ type stack struct {
 // stackConfig says how to open a stack.
 type stackConfig struct {
 	dir, tier, python, cgroup string
-	programs                  bool // runtimes of programs, too
+	programs                  bool     // runtimes of programs, too
+	environments              []string // NAME=SOURCE, pushed first
 	log                       zerolog.Logger
 	stderr                    io.Writer // of the children
 }
@@ -77,11 +78,14 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 		}
 		s.tree, s.why = true, err.Error()
 	}
+	if err = s.pushEnvironments(ctx, cfg.environments); err != nil {
+		return s, "", err
+	}
 	if version, err = s.push(ctx); err != nil {
 		return s, "", err
 	}
 	s.worker, err = start(ctx, workerRole, childConfig{
-		Point: p.mount(), TicketPub: pub, Tier: cfg.tier, Python: cfg.python, Cgroup: cfg.cgroup, Programs: cfg.programs, Level: level,
+		Point: p.mount(), TicketPub: pub, Spool: p.spool(), Tier: cfg.tier, Python: cfg.python, Cgroup: cfg.cgroup, Programs: cfg.programs, Runs: p.runs(), Level: level,
 	}, cfg.stderr)
 	if err != nil {
 		return s, "", fmt.Errorf("worker: %w", err)

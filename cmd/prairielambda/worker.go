@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/prairielambda/prairielambda/jobs/pool"
+	"github.com/prairielambda/prairielambda/jobs/runs"
 	lang "github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 	"github.com/prairielambda/prairielambda/jobs/ticket"
@@ -57,12 +58,22 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 		return err
 	}
 	defer p.Close()
+	spools, err := worker.OpenRuns(p, runs.Config{Dir: cfg.Runs, Log: log})
+	if err != nil {
+		return err
+	}
+	defer spools.Close()
+	spool, err := openSpool(cfg.Spool, p, log)
+	if err != nil {
+		return err
+	}
+	defer spool.Close()
 	version, digest, err := lang.Describe(cfg.Python)
 	if err != nil {
 		return err
 	}
 	w := worker.New(worker.Config{
-		Pool: p, Courses: courses, Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
+		Pool: p, Courses: courses, Runs: spool, Name: spool.Name(), Runs: spools, Name: spools.Name(), Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
 		Runtimes: programs.Offer(version, digest),
 	})
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")

@@ -19,6 +19,7 @@ import (
 	"github.com/prairielambda/prairielambda/jobs/runs"
 	"github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
+	"github.com/prairielambda/prairielambda/jobs/worker"
 )
 
 // long is `worker run`: one run that a gateway dispatched, to its end.
@@ -91,15 +92,7 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	defer p.Close()
-	spool, err := runs.Open(runs.Config{
-		Dir: filepath.Join(l.work, "runs"), Longest: time.Duration(l.wall) + time.Minute, Log: env.Log,
-		Run: func(ctx context.Context, prog *jobs.Program, w runs.Watcher) (*jobs.ProgramResult, error) {
-			return p.RunWatched(ctx, prog, w)
-		},
-		Grade: func(ctx context.Context, g *jobs.Grading, w runs.Watcher) (*jobs.Grade, error) {
-			return p.Grade(ctx, g, w)
-		},
-	})
+	spool, err := worker.OpenRuns(p, runs.Config{Dir: filepath.Join(l.work, "runs"), Longest: time.Duration(l.wall) + time.Minute, Log: env.Log})
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,9 +10,9 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/rs/zerolog"
 
-	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/pool"
 	"github.com/prairielambda/prairielambda/jobs/runs"
+	"github.com/prairielambda/prairielambda/jobs/worker"
 )
 
 // spools are the runs of one worker, in a directory of the operator's or in one
@@ -32,15 +31,7 @@ func (s *serve) spools(p *pool.Pool, log zerolog.Logger) (sp spools, err error) 
 		}
 		sp.temporary = dir
 	}
-	sp.Store, err = runs.Open(runs.Config{
-		Dir: dir, Keep: time.Duration(s.keep), Log: log,
-		Run: func(ctx context.Context, prog *jobs.Program, w runs.Watcher) (*jobs.ProgramResult, error) {
-			return p.RunWatched(ctx, prog, w)
-		},
-		Grade: func(ctx context.Context, g *jobs.Grading, w runs.Watcher) (*jobs.Grade, error) {
-			return p.Grade(ctx, g, w)
-		},
-	})
+	sp.Store, err = worker.OpenRuns(p, runs.Config{Dir: dir, Keep: time.Duration(s.keep), Log: log})
 	if err != nil {
 		os.Remove(sp.temporary)
 	}

@@ -1,15 +1,19 @@
 package browser
 
 import (
+	"encoding/json"
 	"fmt"
 	"html"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -125,4 +129,27 @@ func TestThePlaygroundRunsPrograms(t *testing.T) {
 	form.Set("token", "")
 	status, _ = d.post("/play", d.URL, form, nil)
 	require.Equal(t, http.StatusForbidden, status)
+
+	// So does what polls for its output.
+	ask := func(path, body string, into any) {
+		t.Helper()
+		resp, err := http.Post(d.URL+path, "application/json", strings.NewReader(body))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, resp.StatusCode, "%s", b)
+		require.NoError(t, json.Unmarshal(b, into), "%s", b)
+	}
+	var run struct{ Identifier string }
+	ask("/run_program/", `{"name":"n","files":[{"basename":"main.py","contents":"print(6 * 7)"}],"mode":"run","main":"main.py","switches":{},"lab":false,"runtime":"python"}`, &run)
+	var said struct {
+		Lines     []string `json:"output_lines"`
+		Completed bool
+	}
+	require.Eventually(t, func() bool {
+		ask("/check_output/", fmt.Sprintf(`{"identifier":%q,"already_read":0,"wait":10}`, run.Identifier), &said)
+		return said.Completed
+	}, 30*time.Second, time.Millisecond)
+	require.Contains(t, said.Lines, "42")
 }
