@@ -14,6 +14,10 @@ type Program struct {
 	Switches map[string][]string `json:"switches,omitempty"` // by tool: Builder, Compiler, ...
 	Limits   Limits              `json:"limits,omitzero"`
 	Cases    []ProgramCase       `json:"cases,omitempty"` // built once, run once a case
+
+	// Environment is what its steps see in place of what is installed: NAME@DIGEST,
+	// or NAME for the newest version.
+	Environment string `json:"environment,omitempty"`
 }
 
 // ProgramFile is one source file. Basename is a plain name, no path.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/scheduler/builder"
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
 	"github.com/prairielambda/prairielambda/scheduler/runs"
 )
@@ -127,6 +128,9 @@ func (g *Gateway) readRun(ctx context.Context, x *exchange, id string, from int,
 	}
 	if g.cfg.Long != nil && is(g.cfg.Long.Name()) {
 		return g.cfg.Long.Read(ctx, run, x.note.token, from, wait)
+	}
+	if g.cfg.Builder != nil && is(builder.Name) {
+		return g.readBuild(ctx, x, run, from, wait)
 	}
 	holds := func(w *fleet.Worker) bool { return is(w.Name()) }
 	if !slices.ContainsFunc(g.fleet.Workers(), holds) {

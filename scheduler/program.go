@@ -24,7 +24,8 @@ const (
 // runBody is a program and how eagerly to run it.
 type runBody struct {
 	jobs.Program
-	Hedge string `json:"hedge"` // off, auto (the default) or always
+	Hedge       string          `json:"hedge"`       // off, auto (the default) or always
+	Environment json.RawMessage `json:"environment"` // in the place of the program's own: a name or a recipe
 }
 
 // run runs one program. With hedge "always" two workers run it at once (or two
@@ -43,6 +44,13 @@ func (g *Gateway) run(x *exchange) error {
 	rt, err := g.runtime(ctx, x, b.Runtime)
 	if err != nil {
 		return err
+	}
+	var task string
+	if b.Program.Environment, task, err = g.environment(ctx, x, b.Environment); err != nil {
+		return err
+	}
+	if task != "" {
+		return x.accepted(task, "the environment is being built; run again when this task has ended")
 	}
 	b.Runtime, b.ID = runtimeID(rt), x.id
 	x.note.name, x.note.method = b.Runtime, b.Mode

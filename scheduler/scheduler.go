@@ -29,6 +29,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler/admit"
+	"github.com/prairielambda/prairielambda/scheduler/builder"
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
 	"github.com/prairielambda/prairielambda/scheduler/hedge"
 	"github.com/prairielambda/prairielambda/scheduler/rendercache"
@@ -82,6 +83,9 @@ type Config struct {
 	Long      Long
 	LongAfter time.Duration // default 10 s
 	LongModes []string
+
+	// Builder makes the environments that programs bring recipes for; nil makes none.
+	Builder *builder.Client
 
 	// Fallback answers what is no route of the gateway, behind the same checks of
 	// Host and Origin; nil answers 404.

@@ -14,6 +14,7 @@ import (
 	"github.com/prairielambda/prairielambda/internal/telemetry"
 	"github.com/prairielambda/prairielambda/jobs/ticket"
 	"github.com/prairielambda/prairielambda/scheduler"
+	"github.com/prairielambda/prairielambda/scheduler/builder"
 	"github.com/prairielambda/prairielambda/scheduler/token"
 )
 
@@ -23,6 +24,8 @@ type serveFlags struct {
 	nomad          nomadFlags
 	origins        cli.Strings
 	ticketKey      string
+	builder        string
+	builderSecret  string
 	tokens         string
 	cache          string
 	cacheSize      cli.Size
@@ -67,6 +70,8 @@ func (f *serveFlags) register(fs *flag.FlagSet) {
 	fs.Var(&f.cacheSize, "render-cache-memory", "memory for results of pure calls; 0 keeps none")
 	f.tls.register(fs)
 	fs.StringVar(&f.ticketKey, "ticket-key", "", "PEM file with the ed25519 key that signs tickets for the workers")
+	fs.StringVar(&f.builder, "builder", "", "base URL of a 'syncer env serve' that builds the environments that programs bring recipes for")
+	fs.StringVar(&f.builderSecret, "builder-secret", "", "file with the secret that it knows this gateway by")
 	fs.Var(&f.maxBody, "max-body", "largest request body")
 	fs.Float64Var(&f.hedge, "hedge-share", 0.05, "extra executions that slow calls may cost, as a share of all calls; 0 turns them off")
 	fs.Var(&f.deadline, "deadline", "longest time for one call, and for one that names none")
@@ -107,6 +112,13 @@ func (f *serveFlags) run(ctx context.Context, env *cli.Env) error {
 			return err
 		}
 		cfg.Tokens = store
+	}
+	if f.builder != "" {
+		secret, err := os.ReadFile(f.builderSecret)
+		if err != nil {
+			return fmt.Errorf("--builder-secret: %w", err)
+		}
+		cfg.Builder = &builder.Client{URL: f.builder, Secret: strings.TrimSpace(string(secret))}
 	}
 	if f.ticketKey != "" {
 		sign, err := signer(f.ticketKey)

@@ -32,7 +32,8 @@ type run struct {
 	lang    *runtime.Language
 	program *jobs.Program
 	main    string
-	env     []string
+	root    sandbox.Root
+	env     []string // whole
 	scratch *sandbox.Scratch
 	watch   Watcher // never nil
 }
@@ -86,9 +87,14 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 		return nil, err
 	}
 	r := &run{pool: p, lang: lang, program: prog, main: mainFile(lang, prog), watch: watch}
-	if r.env, err = programEnv(prog.Env); err != nil {
+	own, err := programEnv(prog.Env)
+	if err != nil {
 		return nil, err
 	}
+	if r.root, r.env, err = p.rootOf(lang, prog.Environment); err != nil {
+		return nil, err
+	}
+	r.env = append(r.env, own...)
 	ctx, leave, err := p.admit(ctx)
 	if err != nil {
 		return nil, err
@@ -186,7 +192,7 @@ func (r *run) step(ctx context.Context, s *runtime.Step, ref, stdin string, args
 	box, err := r.pool.cfg.Host.Exec(ctx, sandbox.Spec{
 		Limits: limits, Scratch: r.scratch, Stdin: []byte(stdin), Output: r.watch.Output,
 	}, sandbox.Command{
-		Root: r.lang.Root(), Dir: "/work", Env: r.lang.Environment(r.env),
+		Root: r.root, Dir: "/work", Env: r.env,
 		Argv: append(slices.Clone(asChild), argv...),
 	})
 	if err != nil {

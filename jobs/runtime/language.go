@@ -316,3 +316,8 @@ func (l *Language) Root() sandbox.Root {
 func (l *Language) Environment(own []string) []string {
 	return slices.Concat(environment, l.Env, own)
 }
+
+// EnvironmentIn is that of a step in an image that sets variables.
+func (l *Language) EnvironmentIn(image []string) []string {
+	return slices.Concat(Variables(image), l.Env)
+}

@@ -50,7 +50,7 @@ type Public struct {
 }
 
 // Verbs that a scope may name. They are the verbs of routes.
-var verbs = [...]string{"invoke", "files", "session", "run", "grade", "metrics", "purge"}
+var verbs = [...]string{"invoke", "files", "session", "run", "build", "grade", "metrics", "purge"}
 
 // New makes a token and its secret, which is nowhere else.
 func New(scopes []string, now, expires time.Time) (secret string, t Token, err error) {
@@ -137,7 +137,7 @@ func (p *Public) check() error {
 		}
 	}
 	for _, v := range p.Verbs {
-		if v == "purge" || v == "metrics" || !slices.Contains(verbs[:], v) {
+		if v == "purge" || v == "metrics" || v == "build" || !slices.Contains(verbs[:], v) {
 			return fmt.Errorf("verb %q cannot be public", v)
 		}
 	}

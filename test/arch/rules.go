@@ -46,7 +46,8 @@ var allowed = map[string][]string{
 	"jobs/runs":           {"jobs", "internal/durable"},
 	"jobs/worker":         {"jobs", "jobs/pool", "jobs/runs", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
 
-	"scheduler":             {"jobs", "jobs/ticket", "scheduler/..."},
+	"scheduler":             {"internal/recipe", "jobs", "jobs/ticket", "scheduler/..."},
+	"scheduler/builder":     {"internal/recipe", "jobs"},
 	"scheduler/fleet":       {"jobs", "jobs/ticket", "jobs/nomadjob"},
 	"scheduler/rendercache": {"jobs", "internal/durable"},
 	"scheduler/token":       {"internal/durable"},
