@@ -33,7 +33,6 @@ type childConfig struct {
 	Cache     string        `json:"cache,omitempty"`
 	Point     string        `json:"point"`
 	TicketPub []byte        `json:"ticket_pub,omitempty"` // worker
-	Spool     string        `json:"spool,omitempty"`      // of asynchronous runs
 	Tier      string        `json:"tier,omitempty"`
 	Python    string        `json:"python,omitempty"`
 	Cgroup    string        `json:"cgroup,omitempty"`

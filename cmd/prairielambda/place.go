@@ -79,7 +79,6 @@ func openPlace(courseDir string) (p *place, err error) {
 func (p *place) store() string { return "dir://" + filepath.Join(p.base, "store") }
 func (p *place) mount() string { return filepath.Join(p.run, "courses") }
 func (p *place) cache() string { return filepath.Join(p.run, "cache") }
-func (p *place) spool() string { return filepath.Join(p.run, "runs") }
 func (p *place) runs() string  { return filepath.Join(p.run, "runs") }
 
 // close removes what is this process's own. The mount is gone by now; if it is

@@ -85,7 +85,7 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 		return s, "", err
 	}
 	s.worker, err = start(ctx, workerRole, childConfig{
-		Point: p.mount(), TicketPub: pub, Spool: p.spool(), Tier: cfg.tier, Python: cfg.python, Cgroup: cfg.cgroup, Programs: cfg.programs, Runs: p.runs(), Level: level,
+		Point: p.mount(), TicketPub: pub, Tier: cfg.tier, Python: cfg.python, Cgroup: cfg.cgroup, Programs: cfg.programs, Runs: p.runs(), Level: level,
 	}, cfg.stderr)
 	if err != nil {
 		return s, "", fmt.Errorf("worker: %w", err)

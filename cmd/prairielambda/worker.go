@@ -63,17 +63,12 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 		return err
 	}
 	defer spools.Close()
-	spool, err := openSpool(cfg.Spool, p, log)
-	if err != nil {
-		return err
-	}
-	defer spool.Close()
 	version, digest, err := lang.Describe(cfg.Python)
 	if err != nil {
 		return err
 	}
 	w := worker.New(worker.Config{
-		Pool: p, Courses: courses, Runs: spool, Name: spool.Name(), Runs: spools, Name: spools.Name(), Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
+		Pool: p, Courses: courses, Runs: spools, Name: spools.Name(), Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
 		Runtimes: programs.Offer(version, digest),
 	})
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")

@@ -79,8 +79,12 @@ func (s *Server) submit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.store.submit(r.Context(), v.ID, sub); err != nil {
+	made, err := s.store.submit(r.Context(), v.ID, sub)
+	if err != nil {
 		return err
+	}
+	if r.PostFormValue("action") != "save" && s.gradable(q.Info, sub) {
+		s.queue(made)
 	}
 	http.Redirect(w, r, link(v.QID, url.Values{"variant": {strconv.FormatInt(v.ID, 10)}})+"#score", http.StatusSeeOther)
 	return nil

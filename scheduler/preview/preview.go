@@ -45,7 +45,10 @@ type Config struct {
 	// Run runs the playground's programs, of Runtimes; without either there is no playground.
 	Run      func(ctx context.Context, p *jobs.Program) (*jobs.ProgramResult, error)
 	Runtimes []jobs.Runtime
-	Log      zerolog.Logger
+	// Grade runs a question's external grader to its end; output is what it printed.
+	// An error that is a *jobs.Error is the question's.
+	Grade func(ctx context.Context, g *jobs.Grading) (grade *jobs.Grade, output string, err error)
+	Log   zerolog.Logger
 }
 
 // Server is an http.Handler.
@@ -67,7 +70,10 @@ type Server struct {
 	known    map[string]basics
 	infos    map[string]parsed
 
-	news   chan struct{} // tells readAhead
+	graders map[int64]bool // submissions that wait for their grader or have it
+
+	toGrade chan int64    // tells grade
+	news    chan struct{} // tells readAhead
 	cancel context.CancelFunc
 	ahead  sync.WaitGroup
 }
@@ -76,7 +82,7 @@ type Server struct {
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, docs: newDocuments(), plays: newDocuments(), catalogs: map[string]*Catalog{}, known: map[string]basics{}, infos: map[string]parsed{},
-		news: make(chan struct{}, 1),
+		news: make(chan struct{}, 1), graders: map[int64]bool{}, toGrade: make(chan int64, maxGradings),
 	}
 	var err error
 	if s.page, err = parseTemplates(); err != nil {
@@ -97,6 +103,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		"POST /seeds/{qid...}":   s.seeds,
 		"GET /frame/{doc}":       s.frame,
 		"POST /open/{id}":        s.setOpen,
+		"POST /grade/{id}":       s.gradeAgain,
 
 		"GET /dynamic/{key}/{name...}":         s.dynamic,
 		"GET /submission/{key}/file/{name...}": s.upload,
@@ -111,6 +118,9 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	s.mux.HandleFunc("GET /static/{name}", static)
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.ahead.Go(func() { s.readAhead(ctx) })
+	for range 2 {
+		s.ahead.Go(func() { s.gradeAll(ctx) })
+	}
 	return s, nil
 }
 

@@ -112,16 +112,37 @@ func (s *store) keep(ctx context.Context, qid, version string, v *question.Varia
 	return s.bySeed(ctx, qid, version, v.Seed)
 }
 
-// submit stores a submission.
-func (s *store) submit(ctx context.Context, variant int64, sub *question.Submission) error {
+// submit stores a submission and returns its number.
+func (s *store) submit(ctx context.Context, variant int64, sub *question.Submission) (id int64, err error) {
+	var res sql.Result
 	body, err := json.Marshal(sub)
 	if err == nil {
-		_, err = s.db.ExecContext(ctx, `INSERT INTO submissions (variant, created, body) VALUES (?, ?, ?)`, variant, time.Now().Unix(), body)
+		res, err = s.db.ExecContext(ctx, `INSERT INTO submissions (variant, created, body) VALUES (?, ?, ?)`, variant, time.Now().Unix(), body)
+	}
+	if err == nil {
+		id, err = res.LastInsertId()
+	}
+	if err != nil {
+		return 0, fmt.Errorf("keep a submission: %w", err)
+	}
+	return id, nil
+}
+
+// change stores what became of a submission.
+func (s *store) change(ctx context.Context, id int64, sub *question.Submission) error {
+	body, err := json.Marshal(sub)
+	if err == nil {
+		_, err = s.db.ExecContext(ctx, `UPDATE submissions SET body = ? WHERE id = ?`, body, id)
 	}
 	if err != nil {
 		return fmt.Errorf("keep a submission: %w", err)
 	}
 	return nil
+}
+
+// variantOf returns a submission's variant, or nil where there is none of that number.
+func (s *store) variantOf(ctx context.Context, submission int64) (*variant, error) {
+	return s.scan(s.db.QueryRowContext(ctx, selectVariant+`WHERE id = (SELECT variant FROM submissions WHERE id = ?)`, submission))
 }
 
 // setClosed closes a variant or opens it.

@@ -36,6 +36,7 @@ type view struct {
 	Data                                     []node
 	SubmitToken, VariantToken, SeedsToken    string
 	OpenToken                                string
+	Grader                                   grader
 }
 
 // attempt is a link to a submission.
@@ -85,6 +86,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 		q.Options["submission_files_url"] = "/submission/" + s.sealed("submission", p.Shown.ID) + "/file"
 		steps = append(steps, p.Shown.Steps...)
 		p.results()
+		p.Grader = s.grader(q.Info, p.Shown)
 	}
 	rendered, err := s.panels(ctx, q, p, valid(subs))
 	if err != nil {
@@ -172,7 +174,10 @@ func (p *view) results() {
 		p.Parts = append(p.Parts, x)
 	}
 	sort.Slice(p.Parts, func(i, j int) bool { return p.Parts[i].Name < p.Parts[j].Name })
-	p.FormatErrors, p.Feedback = pairs(p.Shown.FormatErrors), pairs(p.Shown.Feedback)
+	p.FormatErrors = pairs(p.Shown.FormatErrors)
+	if _, ok := p.Shown.Outside(); !ok {
+		p.Feedback = pairs(p.Shown.Feedback)
+	}
 }
 
 func pairs(raw json.RawMessage) (all []named) {

@@ -19,6 +19,7 @@ type Info struct {
 	SingleVariant bool
 	PartialCredit bool
 	Workspace     bool // workspaceOptions are declared
+	External      bool // externalGradingOptions are, and enabled
 	Dependencies  map[string][]string
 
 	Faults []string // one line each
@@ -51,6 +52,9 @@ func ParseInfo(b []byte) Info {
 	read("partialCredit", "true or false", &info.PartialCredit)
 	read("dependencies", "an object of lists of strings", &info.Dependencies)
 	_, info.Workspace = fields["workspaceOptions"]
+	var external struct{ Enabled bool }
+	read("externalGradingOptions", "an object", &external)
+	info.External = external.Enabled && !info.Internal()
 	if info.Type != "" && info.Type != "v3" && info.Type != "Freeform" {
 		info.Faults = append(info.Faults, fmt.Sprintf("\"type\" is %q; only v3 questions run here", info.Type))
 	}
@@ -82,10 +86,10 @@ func (i Info) Needs() string {
 	if i.Workspace {
 		parts = append(parts, "a workspace")
 	}
-	switch i.GradingMethod {
-	case "External":
+	switch {
+	case i.GradingMethod == "External" && !i.External:
 		parts = append(parts, "an external grader")
-	case "Manual":
+	case i.GradingMethod == "Manual":
 		parts = append(parts, "a person who grades")
 	}
 	if parts == nil {

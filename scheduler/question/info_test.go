@@ -33,6 +33,12 @@ func TestInfo(t *testing.T) {
 	require.Equal(t, "This question also needs a workspace and an external grader, which only a platform has; everything else of it runs here.",
 		ParseInfo([]byte(`{"title":"A","workspaceOptions":{},"gradingMethod":"External"}`)).Needs())
 	require.Empty(t, ParseInfo([]byte(`{"title":"A"}`)).Needs())
+	for options, external := range map[string]bool{`{"enabled":true}`: true, `{"enabled":false}`: false, `{}`: false, `7`: false, `null`: false} {
+		info := ParseInfo([]byte(`{"title":"A","gradingMethod":"External","externalGradingOptions":` + options + `}`))
+		require.Equal(t, external, info.External, options)
+		require.Equal(t, external, info.Needs() == "", options)
+	}
+	require.False(t, ParseInfo([]byte(`{"title":"A","externalGradingOptions":{"enabled":true}}`)).External, "graded by its own code")
 }
 
 func FuzzParseInfo(f *testing.F) {

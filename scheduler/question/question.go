@@ -68,7 +68,7 @@ type Submission struct {
 	Gradable       bool            `json:"gradable"`
 	Graded         bool            `json:"graded"`
 	Broken         bool            `json:"broken"`
-	Steps          []Step          `json:"steps"` // parse, grade
+	Steps          []Step          `json:"steps"` // parse, grade or the external grader
 }
 
 // Step is one phase that ran, as its author wants to see it.
@@ -90,8 +90,9 @@ type Step struct {
 // Failed reports whether the phase ended badly. A method that is not there is not a failure.
 func (s *Step) Failed() bool { return s.Outcome != jobs.OK }
 
-// Issues reports whether there is something that the course's staff should see.
-func (s *Step) Issues() bool { return s.Failed() || s.Output != "" }
+// Issues reports whether there is something that the course's staff should see. A
+// grader prints as it likes.
+func (s *Step) Issues() bool { return s.Failed() || s.Output != "" && s.Name != GraderStep }
 
 // phase runs one phase on data and says what came of it.
 func (q *Question) phase(ctx context.Context, method, name string, data Data) (Step, jobs.CallResult, error) {
