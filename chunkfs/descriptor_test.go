@@ -56,6 +56,7 @@ func TestADescriptorKnowsThatItsMountWasReplaced(t *testing.T) {
 	// Its server is dead, and another mount is in its place.
 	dir = hold()
 	defer dir.Close()
+	lockPage(t, filepath.Join(version, "infoCourse.json"), 200)
 	r.kill()
 	require.ErrorIs(t, readAt(dir, "names/up/a/server.py"), syscall.ENOTCONN)
 	require.NoError(t, readAt(dir, "infoCourse.json"), "the kernel has it")

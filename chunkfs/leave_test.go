@@ -10,8 +10,9 @@ import (
 )
 
 func TestOldVersionsLeaveAndThoseInUseStay(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	r := newRig(t)
-	r.conf.LeaveAfter = 2 * time.Second
+	r.conf.LeaveAfter = time.Second
 	src := sample(t)
 	v1 := push(t, r.store, "XC101", src)
 	r.start()

@@ -38,6 +38,11 @@ func TestStandardConformance(t *testing.T) {
 	r := newRig(t)
 	src := sample(t)
 	require.NoError(t, os.RemoveAll(filepath.Join(src, "clientFilesCourse"))) // it reads byte by byte
+	for _, name := range list(t, filepath.Join(src, "elements/e")) {
+		if len(name) > 40 {
+			require.NoError(t, os.RemoveAll(filepath.Join(src, "elements/e", name)))
+		}
+	}
 	v := push(t, r.store, "XC101", src)
 	r.start()
 	require.NoError(t, fstest.TestFS(os.DirFS(r.mnt), "XC101/"+v+"/questions/a/server.py"))
@@ -173,6 +178,7 @@ print(mod.x)`, filepath.Join(r.mnt, "XC101", versions[i]), filepath.Join(pyc, "p
 }
 
 func TestCurrentMovesUnderItsReaders(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	r := newRig(t)
 	src := t.TempDir()
 	file := filepath.Join(src, "n")
@@ -233,6 +239,7 @@ func list(t *testing.T, dir string) (names []string) {
 }
 
 func TestWhatIsNotThere(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	r := newRig(t)
 	v := push(t, r.store, "XC101", sample(t))
 	r.start()
@@ -318,14 +325,20 @@ func lockPages(t *testing.T, root string) {
 		if !s.mode.IsRegular() || s.size == 0 {
 			continue
 		}
-		f, err := os.Open(filepath.Join(root, s.path))
-		require.NoError(t, err)
-		mem, err := unix.Mmap(int(f.Fd()), 0, int(s.size), unix.PROT_READ, unix.MAP_SHARED)
-		require.NoError(t, err)
-		require.NoError(t, f.Close())
-		require.NoError(t, unix.Mlock(mem), s.path)
-		t.Cleanup(func() { _ = unix.Munmap(mem) })
+		lockPage(t, filepath.Join(root, s.path), int(s.size))
 	}
+}
+
+// lockPage does it for one file.
+func lockPage(t *testing.T, path string, size int) {
+	t.Helper()
+	f, err := os.Open(path)
+	require.NoError(t, err)
+	mem, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.NoError(t, unix.Mlock(mem), path)
+	t.Cleanup(func() { _ = unix.Munmap(mem) })
 }
 
 func TestStaleMountIsReplacedAndALiveOneIsNot(t *testing.T) {
@@ -342,6 +355,7 @@ func TestStaleMountIsReplacedAndALiveOneIsNot(t *testing.T) {
 }
 
 func TestTermUnmountsAlsoWhenBusy(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	r := newRig(t)
 	push(t, r.store, "XC101", sample(t))
 	for _, busy := range []bool{false, true} {

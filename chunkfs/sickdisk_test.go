@@ -15,6 +15,7 @@ import (
 // A cache's disk that is full, out of inodes, read-only or broken costs speed:
 // every byte is right, nothing fails, and once it is well again it is used again.
 func TestSickCacheDisk(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	src := sample(t)
 	remount := func(options string, flags uintptr) func(t *testing.T, r *rig) func() {
 		return func(t *testing.T, r *rig) func() {
@@ -30,6 +31,7 @@ func TestSickCacheDisk(t *testing.T) {
 		"EIO":           injectEIO,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t)
 			disk := t.TempDir()
 			require.NoError(t, unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64m,nr_inodes=4096"))

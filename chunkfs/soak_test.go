@@ -65,12 +65,15 @@ func TestNothingGrows(t *testing.T) {
 	}
 	serve(rounds(24_000)/2, 0) // to its full size
 	before, fds := r.status(), r.fds()
+	// What the kernel may take away and bring back, such as the program's text, is no
+	// growth; and what it has swapped out is still held.
+	held := func() int64 { return r.memory("RssAnon") + r.memory("RssShmem") + r.memory("VmSwap") }
 	// Garbage comes and goes between collections, so the least that was seen is compared.
 	least := func(part int) int64 {
 		n := int64(1) << 62
 		for range 10 {
 			serve(rounds(24_000)*part/100, over*time.Duration(part)/100)
-			n = min(n, r.memory("VmRSS"))
+			n = min(n, held())
 		}
 		return n
 	}
@@ -79,11 +82,15 @@ func TestNothingGrows(t *testing.T) {
 	require.LessOrEqual(t, r.fds(), fds+4)
 	s := r.status()
 	own := r.memory("RssAnon")
-	t.Logf("%d entries of %d versions walked, %d files shared; RSS %d, then %d MiB: %d anonymous, of which %d are manifests",
-		walked, len(versions), s.SharedFiles, first>>20, last>>20, own>>20, s.ManifestBytes>>20)
+	t.Logf("%d entries of %d versions walked, %d files shared; memory %d, then %d MiB: %d anonymous, of which %d are manifests; RSS %d",
+		walked, len(versions), s.SharedFiles, first>>20, last>>20, own>>20, s.ManifestBytes>>20, r.memory("VmRSS")>>20)
 	require.Zero(t, s.Errors)
 	if !raced() {
-		require.LessOrEqual(t, last, first+first/20)
+		between := int64(GCPercent) // what may come between two collections; ten minutes see many
+		if over > 0 {
+			between = 5
+		}
+		require.LessOrEqual(t, last, first+first*between/100)
 		// The program's text is left out here: this test's is not the command's, which `make bench` measures whole.
 		require.LessOrEqual(t, own, int64(64<<20)+s.ManifestBytes)
 	}

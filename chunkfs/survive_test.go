@@ -135,7 +135,7 @@ func TestReadersSurviveTheirServer(t *testing.T) {
 			require.NoError(t, err)
 			defer kept.Close()
 			rs := readTheTree(t, src, mnt, 32)
-			time.Sleep(time.Second)
+			time.Sleep(time.Duration(rounds(1000)) * time.Millisecond)
 			undisturbed := time.Duration(rs.longest.Load()).Round(time.Millisecond)
 			for range rounds(tc.n) {
 				before, pid := rs.reads.Load(), r.serverPID()
