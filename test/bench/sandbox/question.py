@@ -5,7 +5,7 @@ import sympy
 
 
 def generate(data):
-    a = random.randint(2, 9 if data["variant_seed"] < 3_000_000 else 10**6)
+    a = random.randint(2, 10**6)  # sympy remembers results: every call has a number of its own
     x = sympy.symbols("x")
     cubic = sympy.expand((x + a) ** 3)
     data["params"]["a"] = a

@@ -11,7 +11,7 @@ import importlib
 import os
 import random
 import sys
-from typing import Any
+from typing import Any, Iterable
 
 from . import markdown
 from .modules import shim_names
@@ -56,9 +56,10 @@ def warm(thorough: bool = False) -> None:
     cwd = os.getcwd()
     try:
         _calls(thorough)
-        if sympy and thorough:
-            _small_integers(sympy)
-            _sympy_lazy(sympy)
+        if sympy:
+            _algebra(sympy, range(1, 25) if thorough else (0,))
+            if thorough:
+                _sympy_lazy(sympy)
     finally:
         for place, content in zip(places, saved):
             place[:] = content
@@ -86,14 +87,19 @@ def _calls(thorough: bool) -> None:
         data = answer.get("data", data)
 
 
-def _small_integers(sympy: Any) -> None:
-    """Have sympy remember the algebra of small integers, of which most questions are made."""
-    for x in sympy.symbols("x t"):
-        for a in range(-12, 13):
-            for power in (2, 3):
-                p = sympy.expand((x + a) ** power)
-                str(p), str(sympy.diff(p, x))
-            str(sympy.diff(a * x**2 + x, x))
+def _algebra(sympy: Any, numbers: Iterable[int]) -> None:
+    """Touch what polynomials touch; and, often enough, have the interpreter specialise
+    their code, which it would otherwise do in every child, by writing to the code.
+
+    Only the code is warm after it. sympy remembers results, but those of numbers that
+    no question has.
+    """
+    x, y = sympy.symbols("x y")
+    for n in numbers:
+        n += 10**9 + 7
+        cubic = sympy.expand((x + n) ** 3)
+        str(cubic), str(sympy.diff(cubic, x)), cubic.subs(x, n)
+        str(sympy.expand((x - n) * (n * x + y)))
 
 
 def _sympy_lazy(sympy: Any) -> None:
