@@ -57,8 +57,9 @@ type version struct {
 	users        int             // calls and spares that hold it
 	stale        bool            // of a mount that is gone
 
-	mu   sync.Mutex // guards envs
-	envs map[string]*environment
+	mu      sync.Mutex // guards the fields below
+	envs    map[string]*environment
+	lambdas map[string]*lambda // by directory; nil where there is none
 }
 
 func (v *version) key() string { return v.course + "/" + v.name }

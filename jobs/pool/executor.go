@@ -16,7 +16,7 @@ import (
 type Session struct {
 	pool    *Pool
 	version *version
-	own     []sandbox.Mount
+	opened  *opened
 	box     *sandbox.Box
 	fresh   bool // its first frame, the one that says ready, is still to come
 	limits  jobs.Limits
@@ -37,39 +37,49 @@ func (p *Pool) OpenSession(ctx context.Context, inv *jobs.Invocation) (*Session,
 		return nil, err
 	}
 	defer leave()
+	o, err := p.openSession(ctx, inv)
+	if isStale(err) {
+		p.cfg.Courses.reopen()
+		o, err = p.openSession(ctx, inv)
+	}
+	if err != nil {
+		return nil, err
+	}
 	select {
 	case p.running <- struct{}{}:
 	case <-ctx.Done():
+		o.close()
 		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
 	}
-	s := &Session{pool: p, limits: p.limits(inv.Limits), leave: func() { <-p.running }}
-	if err = s.open(ctx, inv); isStale(err) {
-		p.cfg.Courses.reopen()
-		s.letGo()
-		err = s.open(ctx, inv)
-	}
-	if err != nil {
+	limits := p.limits(inv.Limits)
+	s := &Session{pool: p, opened: o, version: o.v, limits: limits, config: config(inv, limits), leave: func() { <-p.running }}
+	if s.box, s.fresh, err = p.claim(ctx, o, o.groups[0].in, limits); err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Session) open(ctx context.Context, inv *jobs.Invocation) (err error) {
-	if s.version, err = s.pool.cfg.Courses.hold(inv.Course, inv.Version); err != nil {
-		return err
+// openSession finds what a session needs of its course, which is one that knows
+// executor lines.
+func (p *Pool) openSession(ctx context.Context, inv *jobs.Invocation) (*opened, error) {
+	one := *inv
+	one.Calls = []jobs.Call{{Type: jobs.Question}}
+	o, err := p.open(ctx, &one, false)
+	if err != nil {
+		return nil, err
 	}
-	if l, err := s.version.lambdaOf(inv, jobs.Call{Type: jobs.Question}); err != nil {
-		return err
-	} else if l != nil && !l.python() {
-		return &jobs.Error{Code: "bad_request", Message: "this course has an HTTP server of its own, which knows no executor lines"}
+	g := &o.groups[0]
+	switch {
+	case !g.python():
+		err = &jobs.Error{Code: "bad_request", Message: "this course has an HTTP server of its own, which knows no executor lines"}
+	case g.wrong.Outcome != "":
+		err = unusable("%s", g.wrong.Message)
+	default:
+		return o, nil
 	}
-	if s.own, err = s.version.own(inv); err != nil {
-		return err
-	}
-	s.config = config(inv, s.limits)
-	s.box, s.fresh, err = s.pool.claim(ctx, s.version, s.own, s.limits)
-	return err
+	o.close()
+	return nil, err
 }
 
 // Version is the version that the session runs, never "current".
@@ -113,19 +123,10 @@ func (s *Session) Close() (u jobs.Usage) {
 	if s.box != nil {
 		u = s.box.Close()
 	}
-	s.letGo()
+	s.opened.close()
 	s.leave()
 	s.leave = nil
 	return u
-}
-
-// letGo gives back what the session holds of its course.
-func (s *Session) letGo() {
-	closeMounts(s.own)
-	if s.version != nil {
-		s.pool.cfg.Courses.release(s.version)
-	}
-	s.own, s.version = nil, nil
 }
 
 // SessionIdle is how long a session may rest between two lines.

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -59,8 +58,8 @@ func (s *sight) hello() ([]byte, error) {
 	return b, nil
 }
 
-// claimHot takes a spare that has inv's question mounted, or nil.
-func (p *Pool) claimHot(v *version, see sight, limits jobs.Limits) *spare {
+// claimHot takes a spare that has its question mounted, or nil.
+func (p *Pool) claimHot(v *version, see sight) *spare {
 	sp := p.tender.claim(v, &see)
 	if sp == nil {
 		return nil
@@ -70,10 +69,20 @@ func (p *Pool) claimHot(v *version, see sight, limits jobs.Limits) *spare {
 		closeMounts(sp.own)
 		return nil
 	}
-	sp.box.Restart(limits)
-	p.claimed.Add(1)
-	p.hot.Add(1)
 	return sp
+}
+
+// takeHot begins the life that counts of the spare that was claimed, if one was.
+func (o *opened) takeHot(limits jobs.Limits) *sandbox.Box {
+	if o.hot == nil {
+		return nil
+	}
+	box := o.hot.box
+	o.hot = nil // its mounts stay ours to close
+	box.Restart(limits)
+	o.pool.claimed.Add(1)
+	o.pool.hot.Add(1)
+	return box
 }
 
 // heat counts what calls of one sight that found no spare of it ask for.
@@ -126,15 +135,4 @@ func shelfKey(v *version, see *sight) string {
 		return v.key()
 	}
 	return fmt.Sprintf("%s\x00%#v", v.key(), *see)
-}
-
-// see opens what a spare of see has mounted beside what all of its version have.
-func (p *Pool) see(ctx context.Context, v *version, see *sight) ([]sandbox.Mount, error) {
-	if see == nil {
-		return nil, nil
-	}
-	if err := context.Cause(ctx); err != nil {
-		return nil, err
-	}
-	return v.own(see.invocation())
 }

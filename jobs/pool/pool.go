@@ -59,6 +59,7 @@ type Pool struct {
 	running chan struct{}
 	python  *keeper
 	envs    *runtimes // the interpreters of environments
+	doors   *doors
 	tender  *tender
 	life    *life
 
@@ -83,7 +84,10 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	cfg.Spares = min(cfg.Spares, total-cfg.Running) // a running call never waits for a spare's slot
 	cfg.Default = fill(cfg.Default, DefaultLimits)
 	cfg.Max = fill(cfg.Max, cfg.Default)
-	p := &Pool{cfg: cfg, running: make(chan struct{}, cfg.Running), life: newLife()}
+	p := &Pool{
+		cfg: cfg, running: make(chan struct{}, cfg.Running), life: newLife(),
+		doors: &doors{most: cfg.Running, open: map[string]*door{}},
+	}
 	var err error
 	if p.python, err = newKeeper(ctx, cfg.Host, cfg.Python, cfg.Log); err != nil {
 		return nil, err
@@ -126,30 +130,27 @@ func (p *Pool) Do(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, erro
 
 func (p *Pool) do(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, error) {
 	start := time.Now()
+	o, err := p.open(ctx, inv, true)
+	if err != nil {
+		return nil, err
+	}
+	defer o.close()
+	found := time.Now()
 	select {
 	case p.running <- struct{}{}:
 		defer func() { <-p.running }()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
 	}
-	v, err := p.cfg.Courses.hold(inv.Course, inv.Version)
-	if err != nil {
-		return nil, err
-	}
-	defer p.cfg.Courses.release(v)
 	res := &jobs.Result{
-		ID: inv.ID, Version: v.name, Data: inv.Data, Tier: string(p.cfg.Host.Tier()),
-		Phases: jobs.Phases{Queue: time.Since(start)},
+		ID: inv.ID, Version: o.v.name, Data: inv.Data, Tier: string(p.cfg.Host.Tier()),
+		Phases: jobs.Phases{Queue: time.Since(found), Claim: found.Sub(start)},
 	}
-	groups, err := v.groups(inv)
-	if err != nil {
-		return nil, err
-	}
-	for _, g := range groups {
+	for _, g := range o.groups {
 		if ended(inv, res) {
 			break
 		}
-		if err := p.session(ctx, v, inv, g, res); err != nil {
+		if err := p.session(ctx, o, inv, g, res); err != nil {
 			return nil, err
 		}
 	}

@@ -16,6 +16,17 @@ import (
 type group struct {
 	lambda      *lambda // nil: the Python runtime
 	first, last int     // calls [first, last)
+
+	in    *environment // that Python runs in; nil is the host's
+	wrong sandbox.Turn // what is wrong with it, unless its Outcome is empty
+}
+
+// python says that the calls are for the Python runtime.
+func (g *group) python() bool { return g.lambda == nil || g.lambda.python() }
+
+// hot says that spares of v can answer: they run in its course's environment.
+func (g *group) hot(v *version) bool {
+	return g.python() && (g.lambda == nil || g.lambda == v.lambda) && g.wrong.Outcome == ""
 }
 
 // groups splits an invocation where the lambda changes: usually not at all. The
@@ -31,7 +42,7 @@ func (v *version) groups(inv *jobs.Invocation) ([]group, error) {
 			gs[n-1].last = i + 1
 			continue
 		}
-		gs = append(gs, group{l, i, i + 1})
+		gs = append(gs, group{lambda: l, first: i, last: i + 1})
 	}
 	return gs, nil
 }
@@ -46,11 +57,36 @@ func (v *version) lambdaOf(inv *jobs.Invocation, c jobs.Call) (*lambda, error) {
 	if !ValidName(name) {
 		return v.lambda, nil
 	}
-	l, err := readLambda(v.dir, dir+name)
+	l, err := v.lambdaIn(dir + name)
 	if err != nil || l != nil {
 		return l, err
 	}
 	return v.lambda, nil
+}
+
+// maxLambdas bounds what one version remembers of its directories.
+const maxLambdas = 4096
+
+// lambdaIn is the lambda.json of a directory, or nil. A version never changes, so
+// that the mount is asked once.
+func (v *version) lambdaIn(dir string) (*lambda, error) {
+	v.mu.Lock()
+	l, known := v.lambdas[dir]
+	v.mu.Unlock()
+	if known {
+		return l, nil
+	}
+	l, err := readLambda(v.dir, dir)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.lambdas == nil || len(v.lambdas) >= maxLambdas {
+		v.lambdas = map[string]*lambda{}
+	}
+	v.lambdas[dir] = l
+	return l, nil
 }
 
 func sameLambda(a, b *lambda) bool {
@@ -58,30 +94,22 @@ func sameLambda(a, b *lambda) bool {
 }
 
 // session runs one group's calls in one sandbox and appends their results.
-func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g group, res *jobs.Result) error {
+func (p *Pool) session(ctx context.Context, o *opened, inv *jobs.Invocation, g group, res *jobs.Result) error {
 	claim := time.Now()
-	limits := p.limits(inv.Limits)
-	see, one := p.sight(inv, limits)
-	var hot *spare
-	if one && (g.lambda == nil || g.lambda == v.lambda && g.lambda.python()) {
-		hot = p.claimHot(v, see, limits)
+	v, own, limits := o.v, o.own, p.limits(inv.Limits)
+	if g.wrong.Outcome != "" {
+		res.Calls = append(res.Calls, failed(g.wrong))
+		return nil
 	}
-	if hot == nil {
-		own, err := v.own(inv)
-		if err != nil {
-			return err
-		}
-		hot = &spare{own: own}
-	}
-	own := hot.own
-	defer closeMounts(own)
-	if g.lambda != nil && !g.lambda.python() {
+	if !g.python() {
 		return p.serverSession(ctx, v, inv, g, own, limits, res)
 	}
-	box, fresh := hot.box, false
+	see, one := p.sight(inv, limits)
+	box, fresh, hot := o.takeHot(limits), false, true
 	if box == nil {
 		var err error
-		box, fresh, err = p.claimFor(ctx, v, g.lambda, own, limits)
+		hot = false
+		box, fresh, err = p.claim(ctx, o, g.in, limits)
 		if t, is := fault(err); is {
 			res.Calls = append(res.Calls, failed(t))
 			return nil
@@ -126,7 +154,7 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 		}
 		if t.Exited && t.Status.Exited() && t.Status.ExitStatus() == storeFailed {
 			// It says that the mount failed it. It could lie, so the mount is asked.
-			if err := sick(append(append([]sandbox.Mount{}, v.shared...), own...)); err != nil {
+			if err := p.sick(ctx, v, own); err != nil {
 				return fmt.Errorf("read %s: %w", v.key(), err)
 			}
 		}
@@ -150,7 +178,7 @@ func (p *Pool) session(ctx context.Context, v *version, inv *jobs.Invocation, g 
 		}
 	}
 	lives = true
-	if hot.box == nil && one && len(own) > 0 {
+	if !hot && one && len(own) > 0 && g.hot(v) {
 		p.tender.warmTo(v, see)
 	}
 	return nil

@@ -1,11 +1,14 @@
 package pool
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
@@ -20,8 +23,28 @@ const (
 	sickTime  = 5 * time.Second
 )
 
-// sick reads what a call could read, from outside, and returns the first failure.
-func sick(mounts []sandbox.Mount) error {
+// sick reads what a call could read, from outside, and returns the first failure;
+// that the mount does not answer is one.
+func (p *Pool) sick(ctx context.Context, v *version, own []sandbox.Mount) error {
+	ctx, cancel := context.WithTimeout(ctx, sickTime+time.Second)
+	defer cancel()
+	_, err := apart(ctx, p.doors, v.course, func() (struct{}, error) {
+		var mounts []sandbox.Mount // ours: the call may be over before the mount answers
+		defer func() { closeMounts(mounts) }()
+		for _, m := range append(append([]sandbox.Mount{}, v.shared...), own...) {
+			fd, err := unix.FcntlInt(m.Dir.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+			if err != nil {
+				return struct{}{}, os.NewSyscallError("fcntl", err)
+			}
+			mounts = append(mounts, sandbox.Mount{Dir: os.NewFile(uintptr(fd), m.Dir.Name()), Target: m.Target})
+		}
+		return struct{}{}, readAll(mounts)
+	}, func(struct{}) {})
+	return err
+}
+
+// readAll reads the beginning of every file, within bounds.
+func readAll(mounts []sandbox.Mount) error {
 	deadline, left := time.Now().Add(sickTime), sickFiles
 	for _, m := range mounts {
 		tree := os.DirFS(fmt.Sprintf("/proc/self/fd/%d", m.Dir.Fd()))

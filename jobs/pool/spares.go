@@ -277,42 +277,31 @@ func (t *tender) yield(shelves map[string]*shelf, need time.Time) (int, int64) {
 func (t *tender) make(ctx context.Context, key string, s *shelf) {
 	m := madeSpare{key: key}
 	defer func() { t.made <- m }()
-	v, err := t.pool.cfg.Courses.hold(s.v[0], s.v[1])
+	o, err := s.open(ctx, t.pool)
 	if err != nil {
 		m.err = err
 		return
 	}
-	m.s, m.err = t.pool.makeSpare(ctx, v, s.see)
-	if m.err != nil {
-		t.pool.cfg.Courses.release(v)
+	if m.s, m.err = t.pool.makeSpare(ctx, o, s.see); m.err != nil {
+		o.close()
 	}
 }
 
-func (p *Pool) makeSpare(ctx context.Context, v *version, see *sight) (_ spare, err error) {
-	in, err := p.in(v, nil)
-	if err != nil {
-		return spare{}, err
-	}
+// makeSpare makes one of what was opened, which is the spare's from then on.
+func (p *Pool) makeSpare(ctx context.Context, o *opened, see *sight) (spare, error) {
 	hello, err := see.hello()
 	if err != nil {
 		return spare{}, err
 	}
-	own, err := p.see(ctx, v, see)
+	box, err := p.spawn(ctx, o.usual, sandbox.Spec{Limits: p.cfg.Default, Mounts: o.mounts(), Hello: hello, Idle: true})
 	if err != nil {
-		return spare{}, err
-	}
-	mounts := append(append([]sandbox.Mount{}, v.shared...), own...)
-	box, err := p.spawn(ctx, in, sandbox.Spec{Limits: p.cfg.Default, Mounts: mounts, Hello: hello, Idle: true})
-	if err != nil {
-		closeMounts(own)
 		return spare{}, err
 	}
 	if turn := box.Turn(ctx, nil, readyWithin); turn.Outcome != jobs.OK {
 		box.Close()
-		closeMounts(own)
 		return spare{}, notReady(ctx, turn)
 	}
-	return spare{box, v, own, max(box.Used().Memory, leastHeld)}, nil
+	return spare{box, o.v, o.own, max(box.Used().Memory, leastHeld)}, nil
 }
 
 // drop ends a spare, off the tender's own goroutine: a process that will not die
@@ -325,28 +314,14 @@ func (t *tender) drop(s spare) {
 	})
 }
 
-// claim gets a sandbox with what one session sees: a spare that is given the
-// session's own directories late, or a new one. fresh means that its first
-// frame, the one that says ready, is still to come.
-func (p *Pool) claim(ctx context.Context, v *version, own []sandbox.Mount, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
-	return p.claimFor(ctx, v, nil, own, limits)
-}
-
-// claimFor is claim for what a lambda.json of its own says. Spares run in the
-// environment of their whole course.
-func (p *Pool) claimFor(ctx context.Context, v *version, l *lambda, own []sandbox.Mount, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
-	in, err := p.in(v, l)
-	if err != nil {
-		return nil, false, err
-	}
-	usual, err := p.in(v, nil)
-	if err != nil && l == nil {
-		return nil, false, err
-	}
-	if in == usual && spareFits(limits, p.cfg.Default) {
-		if sp := p.tender.claim(v, nil); sp != nil {
+// claim gets a sandbox with what one session sees, in an environment: a spare that
+// is given the session's own directories late, or a new one. fresh means that its
+// first frame, the one that says ready, is still to come.
+func (p *Pool) claim(ctx context.Context, o *opened, in *environment, limits jobs.Limits) (box *sandbox.Box, fresh bool, err error) {
+	if in == o.usual && spareFits(limits, p.cfg.Default) {
+		if sp := p.tender.claim(o.v, nil); sp != nil {
 			box := sp.box
-			if err := box.Mount(ctx, own); err == nil && box.Alive() {
+			if err := box.Mount(ctx, o.own); err == nil && box.Alive() {
 				box.Restart(limits)
 				p.claimed.Add(1)
 				return box, false, nil
@@ -355,8 +330,13 @@ func (p *Pool) claimFor(ctx context.Context, v *version, l *lambda, own []sandbo
 		}
 	}
 	p.forked.Add(1)
-	box, err = p.spawn(ctx, in, sandbox.Spec{Limits: limits, Mounts: append(append([]sandbox.Mount{}, v.shared...), own...)})
+	box, err = p.spawn(ctx, in, sandbox.Spec{Limits: limits, Mounts: o.mounts()})
 	return box, true, err
+}
+
+// mounts are all that a session sees.
+func (o *opened) mounts() []sandbox.Mount {
+	return append(append([]sandbox.Mount{}, o.v.shared...), o.own...)
 }
 
 // spareFits: limits that were fixed when a spare was made cannot be changed by a claim.

@@ -32,6 +32,13 @@ func newMetrics(reg prometheus.Registerer, p *pool.Pool, tier string) *metrics {
 			Name: "prairie_worker_slots", Help: "Sandbox slots by state.", ConstLabels: prometheus.Labels{"state": state},
 		}, func() float64 { return float64(read()) })
 	}
+	for kind, read := range map[string]func() int{
+		"version": func() int { _, _, n := p.Claims(); return n }, "question": p.Hot,
+	} {
+		f.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "prairie_worker_spares", Help: "Spares that wait, by what they have mounted.", ConstLabels: prometheus.Labels{"kind": kind},
+		}, func() float64 { return float64(read()) })
+	}
 	return &metrics{
 		phases: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "prairie_worker_phase_seconds", Help: "Time of an invocation by phase.",

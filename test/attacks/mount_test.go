@@ -185,6 +185,30 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 	}
 	served()
 
+	// As many calls of the sick course as may run at once, and more: none of them
+	// has its place while the mount is asked what it has.
+	sick.signal(t, unix.SIGSTOP)
+	asked, leave := context.WithCancel(ctx)
+	answers := make(chan error)
+	_, most := p.Busy()
+	for i := range 3 * most {
+		go func() {
+			_, err := p.Do(asked, &jobs.Invocation{
+				Course: sick.course, Version: pool.Current, Data: json.RawMessage(`{"params":{}}`),
+				Calls: []jobs.Call{{Type: jobs.Question, Name: "new/" + strconv.Itoa(i), Method: "generate"}}, // nobody asked for it before
+			})
+			answers <- err
+		}()
+	}
+	require.Never(t, func() bool { now, _ := p.Busy(); return now > 0 }, 300*time.Millisecond, 10*time.Millisecond)
+	served()
+	leave()
+	for range 3 * most { // each can be given up
+		require.ErrorIs(t, <-answers, context.Canceled)
+	}
+	served()
+	sick.signal(t, unix.SIGCONT)
+
 	// Reading: the kernel lets a killed reader go, also when chunkfs, whose store
 	// stalls, has taken its request already.
 	putBack := sick.stall(t)
