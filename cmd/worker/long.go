@@ -24,7 +24,7 @@ import (
 
 // long is `worker run`: one run that a gateway dispatched, to its end.
 type long struct {
-	inputs, input, work, courses, tier, python string
+	inputs, input, work, courses, tier, python, languages string
 
 	uid    int
 	memory cli.Size
@@ -45,6 +45,7 @@ See nomad/run.nomad.hcl.`,
 			fs.StringVar(&l.work, "work", "", "an empty directory of its own (required)")
 			fs.StringVar(&l.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
 			fs.StringVar(&l.python, "python", "/usr/bin/python3", "interpreter of the sandbox's own parts")
+			fs.StringVar(&l.languages, "languages", "", languagesHelp)
 			fs.IntVar(&l.uid, "base-uid", 64000, "first of the user ids that sandboxes run as, in tier root")
 			fs.Var(&l.memory, "memory", "memory that the program may use")
 			fs.Var(&l.wall, "wall", "time that it may take")
@@ -130,7 +131,11 @@ func (l *long) needs(req *jobs.RunRequest) (languages *runtime.Languages, mount 
 		return new(runtime.Languages), l.courses, nil
 	}
 	name, _, _ := strings.Cut(req.Program.Runtime, "@") // the gateway wrote it out
-	if languages, err = runtime.LoadLanguage(name); err != nil {
+	more, err := languagesIn(l.languages)
+	if err != nil {
+		return nil, "", err
+	}
+	if languages, err = runtime.LoadLanguage(name, more...); err != nil {
 		return nil, "", err
 	}
 	mount = filepath.Join(l.work, "courses")

@@ -32,7 +32,7 @@ func main() {
 
 // serve is `worker serve`: the journey of a call is sandbox.Open -> pool.New -> worker.New.
 type serve struct {
-	courses, listen, tickets, tier, cgroup, python, name, runs string
+	courses, listen, tickets, tier, cgroup, python, languages, name, runs string
 
 	slots, uid        int
 	memory            cli.Size
@@ -52,6 +52,7 @@ Without root it enters a user namespace of its own first; see the tiers in the d
 			fs.StringVar(&s.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
 			fs.StringVar(&s.cgroup, "cgroup", "", "delegated cgroup to work below (default: this process's own)")
 			fs.StringVar(&s.python, "python", "/usr/bin/python3", "interpreter of the Python runtime")
+			fs.StringVar(&s.languages, "languages", "", languagesHelp)
 			fs.StringVar(&s.name, "name", os.Getenv("NOMAD_ALLOC_ID"), "name that survives a restart in the same place (default: that of --runs)")
 			fs.StringVar(&s.runs, "runs", "", "directory for the output of asynchronous runs; with none they do not survive a restart")
 			fs.Var(&s.keep, "keep-runs", "how long that output is kept after a run's end")
@@ -95,7 +96,11 @@ func (s *serve) run(ctx context.Context, env *cli.Env, args []string) error {
 		return err
 	}
 	defer courses.Close()
-	languages, err := runtime.LoadLanguages()
+	more, err := languagesIn(s.languages)
+	if err != nil {
+		return err
+	}
+	languages, err := runtime.LoadLanguages(more...)
 	if err != nil {
 		return err
 	}

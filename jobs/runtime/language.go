@@ -80,7 +80,7 @@ func LoadLanguages(more ...fs.FS) (*Languages, error) {
 
 // LoadLanguage reads only the language of this name, for who runs no other: asking
 // every language for its version takes longer than most programs.
-func LoadLanguage(name string) (*Languages, error) { return load(name) }
+func LoadLanguage(name string, more ...fs.FS) (*Languages, error) { return load(name, more...) }
 
 func load(only string, more ...fs.FS) (*Languages, error) {
 	ours, err := fs.Sub(languageFiles, "languages")
