@@ -61,7 +61,9 @@ type Pool struct {
 	envs    *runtimes // the interpreters of environments
 	doors   *doors
 	tender  *tender
-	life    *life
+
+	listeners *listeners
+	life      *life
 
 	ending sync.WaitGroup // sandboxes that were killed and are being reaped
 
@@ -93,6 +95,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p.envs = &runtimes{pool: p, open: map[string]*envRuntime{}}
+	p.listeners = newListeners(p)
 	p.tender = newTender(p, max(cfg.Spares, 0))
 	return p, nil
 }
@@ -101,6 +104,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 func (p *Pool) Close() {
 	p.life.close()
 	p.tender.close()
+	p.listeners.close()
 	p.envs.close()
 	p.python.close()
 	p.ending.Wait()
@@ -181,8 +185,9 @@ func (p *Pool) Claims() (spares, forks int64, waiting int) {
 	return p.claimed.Load(), p.forked.Load(), int(p.tender.waiting.Load())
 }
 
-// Hot is how many spares of hot questions wait.
-func (p *Pool) Hot() int { return int(p.tender.hot.Load()) }
+// Hot is how many spares wait for calls of one kind: those of hot questions, and
+// courses' own servers that listen.
+func (p *Pool) Hot() int { return int(p.tender.hot.Load()) + p.listeners.count() }
 
 // limits are what an invocation gets: what it asks for, within what is allowed.
 func (p *Pool) limits(ask jobs.Limits) jobs.Limits {

@@ -35,6 +35,7 @@ type server struct {
 	client *http.Client
 	ended  chan sandbox.Turn // gets the one Turn that ends with the program
 	cancel context.CancelFunc
+	waited time.Duration // before its session
 }
 
 // startServer starts l's program and waits until it listens. An outcome other
@@ -120,6 +121,7 @@ func (s *server) stop(usage *jobs.Usage) sandbox.Turn {
 	t := <-s.ended
 	s.client.CloseIdleConnections()
 	u := s.box.Close()
+	u.Wall -= s.waited
 	if usage != nil {
 		add(usage, u)
 	}
@@ -142,12 +144,24 @@ func (s *server) settle() (ended bool) {
 func (p *Pool) serverSession(ctx context.Context, v *version, inv *jobs.Invocation, g group, own []sandbox.Mount, limits jobs.Limits, res *jobs.Result) error {
 	limits = g.lambda.narrow(limits)
 	claim := time.Now()
-	s, t, err := p.startServer(ctx, v, g.lambda, own, limits)
-	if err != nil {
-		return err
+	see, one := p.sight(inv, p.limits(inv.Limits))
+	if g.lambda.dir == "." { // it sees the whole course, whatever it is asked
+		see, one = sight{}, true
+	}
+	key := listenerKey(v, g.lambda, &see, limits)
+	var t sandbox.Turn
+	s := p.listeners.take(key, v)
+	if s == nil {
+		var err error
+		if s, t, err = p.startServer(ctx, v, g.lambda, own, limits); err != nil {
+			return err
+		}
+	}
+	if s != nil {
+		defer context.AfterFunc(ctx, s.cancel)()
 	}
 	res.Phases.Claim += time.Since(claim)
-	if t.Outcome != jobs.OK {
+	if s == nil {
 		res.Calls = append(res.Calls, failed(t))
 		return nil
 	}
@@ -161,6 +175,9 @@ func (p *Pool) serverSession(ctx context.Context, v *version, inv *jobs.Invocati
 	res.Phases.Collect += time.Since(collect)
 	if err := context.Cause(ctx); err != nil {
 		return fmt.Errorf("the call was given up: %w", err)
+	}
+	if last.Outcome == jobs.OK && one {
+		p.listeners.want(key, v, g.lambda, &see, limits)
 	}
 	if byItself {
 		last.Outcome, last.Message = t.Outcome, "the course's server ended: "+t.Message
