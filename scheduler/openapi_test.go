@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prairielambda/prairielambda/internal/recipe"
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler/runs"
 )
@@ -58,7 +59,7 @@ func TestTheDocumentHasExactlyTheFields(t *testing.T) {
 	for name, v := range map[string]any{
 		"Error": jobs.Error{}, "Call": callBody{}, "Batch": batchBody{}, "Item": batchItem{}, "BatchAnswer": batchAnswer{},
 		"ItemAnswer": itemAnswer{}, "Result": fullResult{}, "Usage": jobs.Usage{}, "Limits": jobs.Limits{}, "Runtime": jobs.Runtime{},
-		"Run": runBody{}, "ProgramFile": jobs.ProgramFile{}, "ProgramCase": jobs.ProgramCase{}, "ProgramResult": jobs.ProgramResult{},
+		"Run": runBody{}, "Recipe": recipe.Recipe{}, "ProgramFile": jobs.ProgramFile{}, "ProgramCase": jobs.ProgramCase{}, "ProgramResult": jobs.ProgramResult{},
 		"Submission": runs.Submission{}, "Poll": runs.Poll{}, "Output": runs.Output{}, "OutputItem": runs.Item{}, "Msg": runs.Msg{},
 		"Lines": runs.Lines{}, "Frame": runs.Frame{}, "FrameItem": runs.FrameItem{},
 		"Step": jobs.Step{}, "CaseResult": jobs.CaseResult{}, "Grading": gradeBody{}, "Grade": jobs.Grade{}, "GradeFeedback": jobs.GradeFeedback{},
