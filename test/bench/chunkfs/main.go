@@ -73,7 +73,8 @@ type bench struct {
 	store   string
 	version string
 	files   int
-	edits   int  // versions pushed for m2 and m5
+	edits   int // versions pushed for m2 and m5
+	locked  [][]byte
 	share   bool // mounts write to the store what questions read
 	undo    []func()
 }

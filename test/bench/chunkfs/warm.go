@@ -148,15 +148,15 @@ func (b *bench) m4() error {
 
 // lockTree keeps the kernel from reclaiming, page by page as it likes, what it
 // has of a tree: what is then read again is for the mount to answer for.
-func lockTree(root string) error {
+func (b *bench) lockTree(root string) error {
 	files, err := filesBelow(root)
 	if err != nil {
 		return err
 	}
-	return lockFiles(files)
+	return b.lockFiles(files)
 }
 
-func lockFiles(files []string) error {
+func (b *bench) lockFiles(files []string) error {
 	for _, name := range files {
 		f, err := os.Open(name)
 		if err != nil {
@@ -166,7 +166,8 @@ func lockFiles(files []string) error {
 		if err == nil && st.Size() > 0 {
 			var mem []byte
 			if mem, err = unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ, unix.MAP_SHARED); err == nil {
-				err = unix.Mlock(mem) // until the end of this process
+				b.locked = append(b.locked, mem)
+				err = unix.Mlock(mem)
 			}
 		}
 		f.Close()
@@ -175,6 +176,14 @@ func lockFiles(files []string) error {
 		}
 	}
 	return nil
+}
+
+// unlock lets go of the mount, which lives as long as anything of it is mapped.
+func (b *bench) unlock() {
+	for _, mem := range b.locked {
+		_ = unix.Munmap(mem)
+	}
+	b.locked = nil
 }
 
 // resident counts the pages of a file that are in the page cache.
@@ -213,7 +222,8 @@ func (b *bench) m5() error {
 	if _, err := readTree(old); err != nil {
 		return err
 	}
-	if err := lockTree(old); err != nil {
+	defer b.unlock()
+	if err := b.lockTree(old); err != nil {
 		return err
 	}
 	fmt.Printf("\n#### M5: a new version on a warm node\n\n| changed questions | GETs, at most | READs, at most | first walk × warm | first read of everything × warm | pages not yet in the page cache |\n|---|---|---|---|---|---|\n")
@@ -246,7 +256,7 @@ func (b *bench) m5() error {
 			if err != nil {
 				return err
 			}
-			if err := lockFiles(edited); err != nil {
+			if err := b.lockFiles(edited); err != nil {
 				return err
 			}
 			gets, reads = max(gets, after.Cache.Misses-before.Cache.Misses), max(reads, after.Requests["read"]-before.Requests["read"]-1)
@@ -271,7 +281,7 @@ func (b *bench) m5() error {
 		if _, err := readTree(unread); err != nil {
 			return err
 		}
-		if err := lockFiles(edited); err != nil {
+		if err := b.lockFiles(edited); err != nil {
 			return err
 		}
 		fmt.Printf("| %d | %d | %d | %s | %s | %.2f %% |\n", changed, gets, reads,
