@@ -1,10 +1,12 @@
 package scheduler_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +25,11 @@ func BenchmarkCall(b *testing.B) {
 	defer worker.Close()
 	g, err := scheduler.New(scheduler.Config{Workers: []string{worker.URL}})
 	require.NoError(b, err)
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { g.Run(ctx) })
+	defer wg.Wait()
+	defer stop()
 	gateway := httptest.NewServer(g)
 	defer gateway.Close()
 	for name, url := range map[string]string{"worker": worker.URL + "/v1/invoke", "gateway": gateway.URL + "/courses/tam212/" + v1 + "/question/addNumbers"} {

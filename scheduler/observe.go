@@ -17,7 +17,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	outcomes *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
-	phase    *prometheus.HistogramVec
+	phase    [4]prometheus.Observer // queue, claim, run, collect
 	inflight prometheus.Gauge
 	retries  prometheus.Counter
 	hedges   prometheus.Counter
@@ -35,9 +35,6 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "prairie_gateway_request_seconds", Help: "Time from request to answer.", Buckets: buckets,
 		}, []string{"verb"}),
-		phase: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "prairie_gateway_phase_seconds", Help: "Parts of a call: queue (gateway and worker), claim, run, collect.", Buckets: buckets,
-		}, []string{"phase"}),
 		inflight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "prairie_gateway_inflight", Help: "Requests being answered.",
 		}),
@@ -48,8 +45,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "prairie_gateway_hedges_total", Help: "Executions begun because an earlier one was slow.",
 		}),
 	}
+	phase := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "prairie_gateway_phase_seconds", Help: "Parts of a call: queue (gateway and worker), claim, run, collect.", Buckets: buckets,
+	}, []string{"phase"})
+	for i, name := range []string{"queue", "claim", "run", "collect"} {
+		m.phase[i] = phase.WithLabelValues(name)
+	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.requests, m.outcomes, m.seconds, m.phase, m.inflight, m.retries, m.hedges} {
+	for _, c := range []prometheus.Collector{m.requests, m.outcomes, m.seconds, phase, m.inflight, m.retries, m.hedges} {
 		errs = append(errs, reg.Register(c))
 	}
 	return m, errors.Join(errs...)
@@ -68,10 +71,9 @@ func (g *Gateway) observe() error {
 }
 
 func (m *metrics) phases(queue time.Duration, res *jobs.Result) {
-	m.phase.WithLabelValues("queue").Observe((queue + res.Phases.Queue).Seconds())
-	m.phase.WithLabelValues("claim").Observe(res.Phases.Claim.Seconds())
-	m.phase.WithLabelValues("run").Observe(res.Phases.Run.Seconds())
-	m.phase.WithLabelValues("collect").Observe(res.Phases.Collect.Seconds())
+	for i, took := range [4]time.Duration{queue + res.Phases.Queue, res.Phases.Claim, res.Phases.Run, res.Phases.Collect} {
+		m.phase[i].Observe(took.Seconds())
+	}
 }
 
 // finish counts an exchange and writes its one log line: the access log and the

@@ -32,6 +32,43 @@ func bareProxy(target, addr string) error {
 	return http.ListenAndServe(addr, p) //nolint:gosec // loopback, for the length of one benchmark
 }
 
+// bareRelay passes bytes on: what one more process on the way costs whatever it does.
+func bareRelay(target, addr string) error {
+	u, err := url.Parse(target)
+	if err != nil {
+		return err
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	pass := func(to, from net.Conn) {
+		defer to.Close()
+		buf := make([]byte, 32<<10)
+		for {
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	for {
+		in, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		out, err := net.Dial("tcp", u.Host)
+		if err != nil {
+			return err
+		}
+		go pass(in, out)
+		go pass(out, in)
+	}
+}
+
 // instantWorker speaks just enough of a worker's contract to be called, and does
 // nothing, or every so many calls nothing for a while.
 func instantWorker(addr string, every int64, delay time.Duration) error {
@@ -105,6 +142,11 @@ func front(s *stack.Stack, workers string, more ...string) (stop func(), base st
 }
 
 func compare(title, worker, gateway, version string, calls int, rest time.Duration) error {
+	stop, relay, err := self(func(addr string) []string { return []string{"-relay", worker, addr} })
+	if err != nil {
+		return err
+	}
+	defer stop()
 	stop, proxy, err := self(func(addr string) []string { return []string{"-proxy", worker, addr} })
 	if err != nil {
 		return err
@@ -116,6 +158,7 @@ func compare(title, worker, gateway, version string, calls int, rest time.Durati
 	}
 	paths := []*path{
 		{name: "worker", url: worker + "/v1/invoke", body: invocation},
+		{name: "bare relay of bytes", url: relay + "/v1/invoke", body: invocation},
 		{name: "bare reverse proxy", url: proxy + "/v1/invoke", body: invocation},
 		{name: "gateway", url: gateway + "/courses/sample/" + version + "/question/" + course.Cubic, body: generateBody},
 	}

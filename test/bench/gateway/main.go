@@ -1,5 +1,5 @@
 // Command gateway measures what the gateway adds: the same calls at the worker
-// directly, through a bare reverse proxy and through the gateway, in one
+// directly, through a bare relay of bytes, through a bare reverse proxy and through the gateway, in one
 // interleaved run; a kept render beside one that runs; and many connections at
 // once. The first table stands before a worker that answers at once, because
 // what a sandbox's time varies by is more than what the gateway adds. It prints
@@ -28,6 +28,7 @@ func main() {
 	conns := flag.Int("connections", 1000, "connections at once")
 	seconds := flag.Int("seconds", 10, "how long they call")
 	proxy := flag.String("proxy", "", "be the bare reverse proxy in front of this URL, on the address that follows")
+	relay := flag.String("relay", "", "be the bare relay of bytes to this URL, on the address that follows")
 	instant := flag.String("instant", "", "be a worker that answers at once, on this address")
 	every := flag.Int64("delay-every", 0, "as such a worker, delay every so many calls")
 	delay := flag.Duration("delay", 0, "by this long")
@@ -37,6 +38,8 @@ func main() {
 	switch {
 	case *proxy != "":
 		err = bareProxy(*proxy, flag.Arg(0))
+	case *relay != "":
+		err = bareRelay(*relay, flag.Arg(0))
 	case *instant != "":
 		err = instantWorker(*instant, *every, *delay)
 	default:

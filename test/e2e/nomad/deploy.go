@@ -29,6 +29,7 @@ type Deployment struct {
 	Least   int // bounds of scaling; none when both are 0
 	Most    int
 	Quiet   string // before there are fewer workers, as in 5m
+	Others  bool   // scale, not the gateways
 	Gates   int
 	Port    int // of gateways; 0 lets Nomad choose
 	Secret  string
@@ -60,6 +61,9 @@ func (d *Deployment) Vars(spec string) []string {
 	if d.Most > 0 {
 		all["worker"] = append(all["worker"], fmt.Sprintf("least=%d", d.Least), fmt.Sprintf("most=%d", d.Most))
 		all["scheduler"][3] = "scaling=nomad"
+		if d.Others {
+			all["scheduler"][3] = "scaling=external"
+		}
 		all["scheduler"] = append(all["scheduler"], "scale_quiet="+d.Quiet, "scale_idle="+d.Quiet)
 	}
 	args := []string{"-var", "bin=" + d.Bin}

@@ -4,6 +4,7 @@ package nomad
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -72,11 +73,30 @@ func scaling(t *testing.T, _ *Cluster, p *platform) {
 	wg.Wait()
 	t.Logf("nobody calls any more: no worker after %.0f s", reach("no workers", none).Seconds())
 
-	d.Least, d.Most = 0, 0
+	// Where others scale, gateways hold the call and say what they want, no more.
+	d.Others = true
+	d.cli(t, append([]string{"job", "run"}, d.Vars("scheduler")...)...)
+	answer := make(chan error)
+	go func() { answer <- p.once(p.gateways[0], 1) }()
+	figures := func(want ...string) func() bool {
+		return func() bool {
+			status, b, err := d.request(http.MethodGet, p.gateways[0]+"/metrics", "", nil)
+			return err == nil && status == http.StatusOK && !slices.ContainsFunc(want, func(f string) bool { return !strings.Contains(b, "\n"+f+"\n") })
+		}
+	}
+	reach("a call that waits", figures("prairie_gateway_held 1", "prairie_gateway_workers_wanted 1"))
+	time.Sleep(3 * time.Second) // as many looks of a scaler
+	require.Zero(t, count(), "scaled by nobody")
+	_, _, err := d.Agent.Client.Jobs().Scale("prairie-worker", "python", new(1), "as nomad-autoscaler would", false, nil, nil)
+	require.NoError(t, err)
+	require.NoError(t, <-answer)
+	t.Logf("scaled by others, the call that waited is answered")
+
+	d.Others, d.Least, d.Most = false, 0, 0
 	for _, spec := range []string{"scheduler", "worker"} { // nobody scales down again what the second asks for
 		d.cli(t, append([]string{"job", "run"}, d.Vars(spec)...)...)
 	}
-	_, err := d.Serving(t.Context())
+	_, err = d.Serving(t.Context())
 	require.NoError(t, err)
 }
 
