@@ -60,6 +60,8 @@ type version struct {
 	mu      sync.Mutex // guards the fields below
 	envs    map[string]*environment
 	lambdas map[string]*lambda // by directory; nil where there is none
+	code    *os.File           // see code.go
+	coding  bool
 }
 
 func (v *version) key() string { return v.course + "/" + v.name }
@@ -69,6 +71,9 @@ func (v *version) close() {
 		m.Dir.Close()
 	}
 	v.dir.Close()
+	if v.code != nil {
+		v.code.Close()
+	}
 }
 
 // maxOpenVersions bounds the descriptors that idle versions hold.

@@ -284,7 +284,9 @@ func (t *tender) make(ctx context.Context, key string, s *shelf) {
 	}
 	if m.s, m.err = t.pool.makeSpare(ctx, o, s.see); m.err != nil {
 		o.close()
+		return
 	}
+	t.compile(ctx, o.v)
 }
 
 // makeSpare makes one of what was opened, which is the spare's from then on.
@@ -293,7 +295,7 @@ func (p *Pool) makeSpare(ctx context.Context, o *opened, see *sight) (spare, err
 	if err != nil {
 		return spare{}, err
 	}
-	box, err := p.spawn(ctx, o.usual, sandbox.Spec{Limits: p.cfg.Default, Mounts: o.mounts(), Hello: hello, Idle: true})
+	box, err := p.spawn(ctx, o.usual, sandbox.Spec{Limits: p.cfg.Default, Mounts: o.mounts(), Code: o.v.bytecode(), Hello: hello, Idle: true})
 	if err != nil {
 		return spare{}, err
 	}
@@ -330,7 +332,7 @@ func (p *Pool) claim(ctx context.Context, o *opened, in *environment, limits job
 		}
 	}
 	p.forked.Add(1)
-	box, err = p.spawn(ctx, in, sandbox.Spec{Limits: limits, Mounts: o.mounts()})
+	box, err = p.spawn(ctx, in, sandbox.Spec{Limits: limits, Mounts: o.mounts(), Code: o.v.bytecode()})
 	return box, true, err
 }
 

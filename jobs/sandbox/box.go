@@ -21,6 +21,7 @@ type Spec struct {
 	Mounts []Mount
 	Hello  json.RawMessage // handed to the zygote's program in the child, before it is ready
 	Idle   bool            // a spare: runs only where nothing else does, until Restart
+	Code   *os.File        // made by Sealed; its content is the zygote's program's to read in the child; may be nil
 
 	// For Exec only.
 	Scratch *Scratch // shown at its place, writable; nil for none
@@ -113,7 +114,7 @@ func pipe() (ours int, theirs *os.File, err error) {
 }
 
 // spawnMessage is what a zygote gets for one sandbox. The descriptors come in
-// the order conn, stdout, stderr, net, attach..., [into], mount....
+// the order conn, stdout, stderr, net, attach..., [into], mount..., [code].
 type spawnMessage struct {
 	UID     int             `json:"uid"`
 	Files   int64           `json:"files"`
@@ -121,6 +122,7 @@ type spawnMessage struct {
 	Attach  int             `json:"attach"`
 	Into    bool            `json:"into"`
 	Targets []string        `json:"targets"`
+	Code    bool            `json:"code,omitempty"`
 	Hello   json.RawMessage `json:"hello,omitempty"`
 }
 
@@ -151,6 +153,9 @@ func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 		}
 	}
 	files = append(files, mounts...)
+	if spec.Code != nil {
+		m.Code, files = true, append(files, spec.Code)
+	}
 	msg, err := json.Marshal(m)
 	if err == nil && (len(msg) > maxSpawnMessage || len(files) > maxSpawnFiles) {
 		err = fmt.Errorf("fork a sandbox: %d mounts are more than one message holds", len(mounts))

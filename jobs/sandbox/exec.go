@@ -50,7 +50,7 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 		}
 		mounts = append(mounts, work)
 	}
-	stdin, err := sealedFile(spec.Stdin)
+	stdin, err := Sealed(spec.Stdin)
 	if err != nil {
 		b.Close()
 		return nil, err

@@ -135,8 +135,8 @@ func (s *Scratch) Close() error {
 	})
 }
 
-// sealedFile is an open file in memory that nobody can change any more.
-func sealedFile(content []byte) (*os.File, error) {
+// Sealed is an open file in memory that nobody can change any more.
+func Sealed(content []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate("stdin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if errors.Is(err, unix.EINVAL) { // before Linux 6.3
 		fd, err = unix.MemfdCreate("stdin", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)

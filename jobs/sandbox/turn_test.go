@@ -28,7 +28,8 @@ var testLimits = jobs.Limits{
 func newHost(t testing.TB, slots int) *Host {
 	t.Helper()
 	needRoot(t)
-	h, err := Open(Config{Slots: slots, Dir: t.TempDir(), Tier: Tier(os.Getenv(innerTier)), Cgroup: os.Getenv(innerCgroup)})
+	// User ids that other packages' tests, which run meanwhile, do not use: see processesOf.
+	h, err := Open(Config{Slots: slots, BaseUID: 41000, Dir: t.TempDir(), Tier: Tier(os.Getenv(innerTier)), Cgroup: os.Getenv(innerCgroup)})
 	require.NoError(t, err)
 	t.Cleanup(h.Close)
 	return h

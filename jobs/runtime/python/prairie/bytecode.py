@@ -19,6 +19,8 @@ from typing import Any, Dict, Optional
 
 # Path as calls see it -> code: compiled ahead, or by an earlier session of this process.
 _compiled: Dict[str, CodeType] = {}
+# The same, as unpack_code took it over and nobody has asked for it yet.
+_packed: Dict[str, bytes] = {}
 
 
 def compile_course(
@@ -57,7 +59,7 @@ def compile_file(path: str) -> None:
 
 def pack_code(codes: Dict[str, CodeType]) -> bytes:
     """Return codes as bytes for `unpack_code` of the same interpreter."""
-    return MAGIC_NUMBER + marshal.dumps(codes)
+    return MAGIC_NUMBER + marshal.dumps({path: marshal.dumps(code) for path, code in codes.items()})
 
 
 def unpack_code(raw: bytes) -> int:
@@ -65,12 +67,14 @@ def unpack_code(raw: bytes) -> int:
     if raw[: len(MAGIC_NUMBER)] != MAGIC_NUMBER:
         return 0
     codes = marshal.loads(raw[len(MAGIC_NUMBER) :])
-    _compiled.update(codes)
+    _packed.update(codes)
     return len(codes)
 
 
 def compiled(path: str) -> Optional[CodeType]:
     """Return the code that was compiled ahead for path, if any."""
+    if path in _packed:
+        _compiled[path] = marshal.loads(_packed.pop(path))
     return _compiled.get(path)
 
 
@@ -93,7 +97,7 @@ class _Loader(SourceFileLoader):
     """Loads a module from code compiled ahead where there is some."""
 
     def get_code(self, fullname: str) -> Optional[CodeType]:
-        code = _compiled.get(self.path) or super().get_code(fullname)
+        code = compiled(self.path) or super().get_code(fullname)
         if code is not None:
             remember(self.path, code)
         return code

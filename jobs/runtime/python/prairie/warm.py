@@ -11,7 +11,7 @@ import importlib
 import os
 import random
 import sys
-from typing import Any, Iterable
+from typing import Any
 
 from . import markdown
 from .modules import shim_names
@@ -56,10 +56,9 @@ def warm(thorough: bool = False) -> None:
     cwd = os.getcwd()
     try:
         _calls(thorough)
-        if sympy:
-            _algebra(sympy, range(1, 25) if thorough else (0,))
-            if thorough:
-                _sympy_lazy(sympy)
+        if sympy and thorough:
+            _algebra(sympy)
+            _sympy_lazy(sympy)
     finally:
         for place, content in zip(places, saved):
             place[:] = content
@@ -87,16 +86,15 @@ def _calls(thorough: bool) -> None:
         data = answer.get("data", data)
 
 
-def _algebra(sympy: Any, numbers: Iterable[int]) -> None:
-    """Touch what polynomials touch; and, often enough, have the interpreter specialise
-    their code, which it would otherwise do in every child, by writing to the code.
+def _algebra(sympy: Any) -> None:
+    """Run the code of polynomials until the interpreter has specialised it, which it
+    would otherwise do in every child, by writing to the code's own pages.
 
-    Only the code is warm after it. sympy remembers results, but those of numbers that
+    Only the code is warm after it: sympy remembers results, but those of numbers that
     no question has.
     """
     x, y = sympy.symbols("x y")
-    for n in numbers:
-        n += 10**9 + 7
+    for n in range(10**9 + 7, 10**9 + 31):
         cubic = sympy.expand((x + n) ** 3)
         str(cubic), str(sympy.diff(cubic, x)), cubic.subs(x, n)
         str(sympy.expand((x - n) * (n * x + y)))
