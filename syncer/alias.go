@@ -21,7 +21,7 @@ func (s *Syncer) Alias(ctx context.Context, course string, of head.Version) (r R
 	}
 	of.Course, of.Time = course, time.Now()
 	if cur.head.Version != of.Version {
-		if of, err = s.cfg.Heads.PutVersion(ctx, of); err != nil {
+		if of, err = s.cfg.Heads.PutVersion(ctx, of, nil); err != nil {
 			return r, fmt.Errorf("store version %s: %w", of.Version, err)
 		}
 	}

@@ -171,7 +171,7 @@ func (g *collector) thin(ctx context.Context, course string) error {
 func (g *collector) unhide(ctx context.Context, v head.Version) error {
 	h, _, err := g.s.cfg.Heads.Get(ctx, v.Course)
 	if err == nil && h.Version == v.Version {
-		_, err = g.s.cfg.Heads.PutVersion(ctx, v)
+		_, err = g.s.cfg.Heads.PutVersion(ctx, v, nil)
 	}
 	if errors.Is(err, head.ErrNotFound) {
 		return nil

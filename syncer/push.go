@@ -151,13 +151,18 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 }
 
 // record makes the version reachable, after all that it reaches is durable. While
-// the manifest is stored it is also proven; until then nothing refers to it.
+// the manifest is stored it is also proven and looked into; until then nothing
+// refers to it.
 func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec head.Version, past *past) (head.Version, error) {
 	proof := make(chan error, 1)
-	var m *manifest.Manifest
 	go func() {
-		var err error
-		m, err = manifest.Decode(b)
+		m, err := manifest.Decode(b)
+		if err == nil {
+			rec.Environments, err = s.pins(ctx, m)
+		}
+		if err == nil {
+			rec = past.into(rec, m)
+		}
 		proof <- err
 	}()
 	err := s.cfg.Blobs.Put(ctx, digest, b)
@@ -167,14 +172,7 @@ func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec h
 	if err != nil {
 		return rec, fmt.Errorf("store the manifest: %w", err)
 	}
-	if rec.Environments, err = s.pins(ctx, m); err != nil {
-		return rec, err
-	}
-	rec = past.into(rec, m)
-	if err := s.cfg.Blobs.Sync(ctx); err != nil {
-		return rec, fmt.Errorf("make the blobs durable: %w", err)
-	}
-	got, err := s.cfg.Heads.PutVersion(ctx, rec)
+	got, err := s.cfg.Heads.PutVersion(ctx, rec, s.cfg.Blobs.Sync)
 	if err != nil {
 		return rec, fmt.Errorf("store version %s: %w", rec.Version, err)
 	}
@@ -196,7 +194,7 @@ func (s *Syncer) unhidden(ctx context.Context, cur current, rec head.Version, er
 	if err != nil || cur.head.Version == rec.Version {
 		return nil
 	}
-	_, err = s.cfg.Heads.PutVersion(ctx, rec)
+	_, err = s.cfg.Heads.PutVersion(ctx, rec, nil)
 	return err
 }
 

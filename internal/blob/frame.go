@@ -25,8 +25,10 @@ var coders = sync.OnceValue(func() (c struct {
 },
 ) {
 	var err error
-	// The digest is the check, so the frame carries none.
-	if c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true)); err != nil {
+	// The digest is the check, so the frame carries none. The window is what the
+	// encoder keeps at hand: all of a blob of content, and of a manifest, whose
+	// columns repeat nearby, little enough to stay in the processor's cache.
+	if c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true), zstd.WithWindowSize(1<<20)); err != nil {
 		panic(err) // constant options
 	}
 	if c.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxSize+1<<20), zstd.WithDecoderMaxWindow(MaxSize)); err != nil {
@@ -36,21 +38,19 @@ var coders = sync.OnceValue(func() (c struct {
 })
 
 // Compress makes the object that a store keeps for b.
-func Compress(b []byte) ([]byte, error) {
-	if len(b) > MaxSize {
-		return nil, ErrTooLarge
-	}
-	return AppendCompressed(Buffer(len(b) + len(b)>>9 + 64)[:0], b)
-}
+func Compress(b []byte) ([]byte, error) { return CompressInto(nil, b) }
 
-// AppendCompressed is Compress behind dst, whose room it uses.
-func AppendCompressed(dst, b []byte) ([]byte, error) {
+// CompressInto is Compress into the room of dst, if there is enough of it: to grow
+// with the object would cost more than to compress it.
+func CompressInto(dst, b []byte) ([]byte, error) {
 	if len(b) > MaxSize {
 		return nil, ErrTooLarge
 	}
-	from := len(dst)
-	dst = coders().enc.EncodeAll(b, dst)
-	sum := Sum(dst[from:])
+	if room := len(b) + len(b)>>9 + 64; cap(dst) < room {
+		dst = Buffer(room)
+	}
+	dst = coders().enc.EncodeAll(b, dst[:0])
+	sum := Sum(dst)
 	return append(append(dst, trailerHead...), sum[:8]...), nil
 }
 

@@ -2,7 +2,7 @@
 // the new one, never a mixture and never an empty file.
 //
 // WriteFile does: openat(O_CREAT|O_EXCL) of a hidden temporary name in the same
-// directory, write, fsync, rename, fsync of the directory. CreateUnsynced uses
+// directory, write, fsync, rename, fsync of the directory. CreateAfter uses
 // link(2) in place of rename, so that exactly one of several creators wins, and
 // leaves the directory to a later Sync.
 // After a nil error the content survives a power cut. A crash in between leaves
@@ -60,15 +60,21 @@ func WriteFileAfter(earlier, path string, data []byte, perm fs.FileMode) error {
 	return Sync(dir)
 }
 
-// CreateUnsynced makes path with data; an existing path is left alone and gives
-// fs.ErrExist. The name is durable only after a later Sync of its directory, the
-// content before the name appears.
-func CreateUnsynced(path string, data []byte, perm fs.FileMode) error {
-	tmp, err := Temp(filepath.Dir(path), data, perm, true)
+// CreateAfter makes path with data after first returned nil, which it runs beside
+// its own flush, so that the filesystem commits both at once. An existing path is
+// left alone and gives fs.ErrExist. The name is durable only after a later Sync of
+// its directory, the content before the name appears.
+func CreateAfter(first func() error, path string, data []byte, perm fs.FileMode) error {
+	tmp, err := Temp(filepath.Dir(path), data, perm, false)
 	if err != nil {
 		return err
 	}
-	return errors.Join(os.Link(tmp, path), os.Remove(tmp))
+	flushed := make(chan error, 1)
+	go func() { flushed <- Sync(tmp) }()
+	if err = errors.Join(first(), <-flushed); err == nil {
+		err = os.Link(tmp, path)
+	}
+	return errors.Join(err, os.Remove(tmp))
 }
 
 // Temp writes data to a new temporary file in dir and returns its path; durable

@@ -23,8 +23,13 @@ func TestFilesAreReplacedWhole(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o644), st.Mode().Perm())
 
-	require.ErrorIs(t, CreateUnsynced(p, []byte("three"), 0o644), fs.ErrExist)
-	require.NoError(t, CreateUnsynced(filepath.Join(dir, "g"), []byte("three"), 0o644))
+	nothing, full := func() error { return nil }, errors.New("full")
+	require.ErrorIs(t, CreateAfter(nothing, p, []byte("three"), 0o644), fs.ErrExist)
+	require.ErrorIs(t, CreateAfter(func() error { return full }, filepath.Join(dir, "h"), nil, 0o644), full)
+	require.NoError(t, CreateAfter(func() error {
+		require.NoFileExists(t, filepath.Join(dir, "g"))
+		return nil
+	}, filepath.Join(dir, "g"), []byte("three"), 0o644))
 	require.NoError(t, Sync(dir, p))
 	require.Error(t, Sync(dir, filepath.Join(dir, "none")))
 	require.NoError(t, SyncFS(dir))
@@ -43,7 +48,7 @@ func TestOneCreatorWins(t *testing.T) {
 	wins := make(chan bool, 16)
 	for range cap(wins) {
 		go func() {
-			err := CreateUnsynced(p, []byte("x"), 0o644)
+			err := CreateAfter(func() error { return nil }, p, []byte("x"), 0o644)
 			wins <- err == nil
 			if err != nil && !errors.Is(err, fs.ErrExist) {
 				t.Errorf("create: %v", err)

@@ -87,8 +87,9 @@ type Store interface {
 	// GetVersion reads one version record. ErrNotFound when there is none.
 	GetVersion(ctx context.Context, course, version string) (Version, error)
 	// PutVersion writes v unless the record is there, and returns the record
-	// that the store holds afterwards.
-	PutVersion(ctx context.Context, v Version) (Version, error)
+	// that the store holds afterwards. first makes durable what v reaches: the
+	// record appears after it returned nil. A nil first says that it is durable.
+	PutVersion(ctx context.Context, v Version, first func(context.Context) error) (Version, error)
 	// ListVersions calls fn for each record of a course, removed ones included, in no order.
 	ListVersions(ctx context.Context, course string, fn func(Stored) error) error
 	// Keep marks a version so that gc leaves it alone, or takes the mark away.
@@ -160,6 +161,14 @@ func Check(ctx context.Context, course, version string) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// First calls first, as PutVersion must, unless it is nil.
+func First(ctx context.Context, first func(context.Context) error) error {
+	if first == nil {
+		return nil
+	}
+	return first(ctx)
 }
 
 func alnum(c byte) bool {

@@ -157,7 +157,7 @@ func (s *Store) compress(b []byte) (object []byte, done func(), err error) {
 		return object, func() {}, err
 	}
 	buf := s.buffers.Get().(*[]byte)
-	*buf, err = blob.AppendCompressed((*buf)[:0], b)
+	*buf, err = blob.CompressInto(*buf, b)
 	return *buf, func() { s.buffers.Put(buf) }, err
 }
 

@@ -140,7 +140,7 @@ func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Ve
 }
 
 // PutVersion implements head.Store.
-func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, error) {
+func (s *Store) PutVersion(ctx context.Context, v head.Version, first func(context.Context) error) (head.Version, error) {
 	if err := head.Check(ctx, v.Course, v.Version); err != nil {
 		return head.Version{}, err
 	}
@@ -151,7 +151,7 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, e
 	if err := s.mkdir("versions", v.Course); err != nil {
 		return head.Version{}, err
 	}
-	err = durable.CreateUnsynced(s.path("versions", v.Course, v.Version), record, 0o444)
+	err = durable.CreateAfter(func() error { return head.First(ctx, first) }, s.path("versions", v.Course, v.Version), record, 0o444)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return head.Version{}, err
 	}
@@ -163,44 +163,20 @@ func (s *Store) ListVersions(ctx context.Context, course string, fn func(head.St
 	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
-	kept, err := s.names(ctx, head.CheckVersion, "kept", course)
-	if err != nil {
-		return err
-	}
-	for _, kind := range []string{"versions", "removed"} {
+	return head.EachVersion(course, func(kind string) (map[string]time.Time, error) {
 		names, err := s.names(ctx, head.CheckVersion, kind, course)
-		if err != nil {
-			return err
-		}
+		written := make(map[string]time.Time, len(names))
 		for _, name := range names {
-			path := s.path(kind, course, name)
-			record, err := s.read(path)
-			if errors.Is(err, head.ErrNotFound) {
-				continue // removed meanwhile
-			}
-			if err != nil {
-				return err
-			}
-			st := head.Stored{Kept: slices.Contains(kept, name)}
-			if st.Version, err = head.DecodeVersion(course, name, record); err != nil {
-				return err
-			}
-			if kind == "removed" {
-				info, err := os.Stat(path)
-				if errors.Is(err, fs.ErrNotExist) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				st.Removed = info.ModTime()
-			}
-			if err := fn(st); err != nil {
-				return err
+			if st, e := os.Stat(s.path(kind, course, name)); e == nil {
+				written[name] = st.ModTime()
+			} else if !errors.Is(e, fs.ErrNotExist) { // else removed meanwhile
+				err = errors.Join(err, e)
 			}
 		}
-	}
-	return nil
+		return written, err
+	}, func(kind, version string) ([]byte, error) {
+		return s.read(s.path(kind, course, version))
+	}, fn)
 }
 
 // Keep implements head.Store.

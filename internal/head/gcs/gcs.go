@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prairielambda/prairielambda/internal/blob/gcs"
 	"github.com/prairielambda/prairielambda/internal/head"
@@ -121,12 +122,15 @@ func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Ve
 }
 
 // PutVersion implements head.Store.
-func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, error) {
+func (s *Store) PutVersion(ctx context.Context, v head.Version, first func(context.Context) error) (head.Version, error) {
 	if err := head.Check(ctx, v.Course, v.Version); err != nil {
 		return head.Version{}, err
 	}
 	record, err := v.Encode()
 	if err != nil {
+		return head.Version{}, err
+	}
+	if err := head.First(ctx, first); err != nil {
 		return head.Version{}, err
 	}
 	err = s.b.Create(ctx, "versions/"+v.Course+"/"+v.Version, record)
@@ -144,42 +148,20 @@ func (s *Store) ListVersions(ctx context.Context, course string, fn func(head.St
 	if err := head.Check(ctx, course, ""); err != nil {
 		return err
 	}
-	found := map[string]map[string]gcs.Attrs{}
-	for _, kind := range []string{"kept", "versions", "removed"} {
-		found[kind] = map[string]gcs.Attrs{}
+	return head.EachVersion(course, func(kind string) (map[string]time.Time, error) {
+		written := map[string]time.Time{}
 		prefix := kind + "/" + course + "/"
-		if err := s.b.List(ctx, prefix, "", func(a gcs.Attrs) error {
+		err := s.b.List(ctx, prefix, "", func(a gcs.Attrs) error {
 			if v := strings.TrimPrefix(a.Name, prefix); head.CheckVersion(v) == nil {
-				found[kind][v] = a
+				written[v] = a.Updated
 			}
 			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	for _, kind := range []string{"versions", "removed"} {
-		for version, a := range found[kind] {
-			record, _, err := s.read(ctx, a.Name)
-			if errors.Is(err, head.ErrNotFound) {
-				continue // removed meanwhile
-			}
-			if err != nil {
-				return err
-			}
-			_, kept := found["kept"][version]
-			st := head.Stored{Kept: kept}
-			if st.Version, err = head.DecodeVersion(course, version, record); err != nil {
-				return err
-			}
-			if kind == "removed" {
-				st.Removed = a.Updated
-			}
-			if err := fn(st); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+		})
+		return written, err
+	}, func(kind, version string) ([]byte, error) {
+		record, _, err := s.read(ctx, kind+"/"+course+"/"+version)
+		return record, err
+	}, fn)
 }
 
 // Keep implements head.Store.

@@ -29,6 +29,7 @@ func Test(t *testing.T, open func(t *testing.T) head.Store) {
 		{"a counter under contention loses nothing", counter},
 		{"a removed head is gone", removes},
 		{"a version record never changes", records},
+		{"a record appears after what it reaches", ordered},
 		{"hidden records are seen by gc only", hides},
 		{"marks outlive and precede nothing else", marks},
 		{"each node has one profile of a course", profiles},
@@ -147,12 +148,12 @@ func removes(t *testing.T, s head.Store) {
 func records(t *testing.T, s head.Store) {
 	ctx := t.Context()
 	want := rec("c", 1)
-	got, err := s.PutVersion(ctx, want)
+	got, err := s.PutVersion(ctx, want, nil)
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 	other := want
 	other.Files = 99
-	got, err = s.PutVersion(ctx, other)
+	got, err = s.PutVersion(ctx, other, nil)
 	require.NoError(t, err)
 	require.Equal(t, want, got, "the record that was there first")
 	got, err = s.GetVersion(ctx, "c", Ver(1))
@@ -165,7 +166,7 @@ func records(t *testing.T, s head.Store) {
 	require.Equal(t, []string{"c"}, names)
 	long := rec("c", 2)
 	long.Git.Title = strings.Repeat("x", head.MaxRecord)
-	_, err = s.PutVersion(ctx, long)
+	_, err = s.PutVersion(ctx, long, nil)
 	require.Error(t, err)
 }
 
@@ -178,10 +179,28 @@ func stored(t *testing.T, s head.Store, course string) map[string]head.Stored {
 	return all
 }
 
+func ordered(t *testing.T, s head.Store) {
+	ctx := t.Context()
+	full := errors.New("the disk is full")
+	_, err := s.PutVersion(ctx, rec("c", 1), func(context.Context) error { return full })
+	require.ErrorIs(t, err, full)
+	called := false
+	_, err = s.PutVersion(ctx, rec("c", 1), func(ctx context.Context) error {
+		called = true
+		_, err := s.GetVersion(ctx, "c", Ver(1))
+		require.ErrorIs(t, err, head.ErrNotFound)
+		return s.ListVersions(ctx, "c", func(head.Stored) error { return errors.New("none expected") })
+	})
+	require.NoError(t, err)
+	require.True(t, called)
+	_, err = s.GetVersion(ctx, "c", Ver(1))
+	require.NoError(t, err)
+}
+
 func hides(t *testing.T, s head.Store) {
 	ctx := t.Context()
 	for n := range 3 {
-		_, err := s.PutVersion(ctx, rec("c", n+1))
+		_, err := s.PutVersion(ctx, rec("c", n+1), nil)
 		require.NoError(t, err)
 	}
 	require.NoError(t, s.PurgeVersion(ctx, "c", Ver(1)), "a visible record is not purged")
@@ -197,7 +216,7 @@ func hides(t *testing.T, s head.Store) {
 	require.True(t, all[Ver(2)].Removed.IsZero())
 	require.Equal(t, rec("c", 1), all[Ver(1)].Version)
 
-	_, err = s.PutVersion(ctx, rec("c", 1)) // pushed again before gc forgot it
+	_, err = s.PutVersion(ctx, rec("c", 1), nil) // pushed again before gc forgot it
 	require.NoError(t, err)
 	_, err = s.GetVersion(ctx, "c", Ver(1))
 	require.NoError(t, err)
@@ -217,7 +236,7 @@ func hides(t *testing.T, s head.Store) {
 
 func marks(t *testing.T, s head.Store) {
 	ctx := t.Context()
-	_, err := s.PutVersion(ctx, rec("c", 1))
+	_, err := s.PutVersion(ctx, rec("c", 1), nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Keep(ctx, "c", Ver(1), false))
 	require.NoError(t, s.Keep(ctx, "c", Ver(1), true))
@@ -254,7 +273,7 @@ func cancelled(t *testing.T, s head.Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, s.Swap(ctx, "c", "", mk("c", 1)), context.Canceled)
-	_, err := s.PutVersion(ctx, rec("c", 1))
+	_, err := s.PutVersion(ctx, rec("c", 1), nil)
 	require.ErrorIs(t, err, context.Canceled)
 	_, _, err = s.Get(t.Context(), "c")
 	require.ErrorIs(t, err, head.ErrNotFound)

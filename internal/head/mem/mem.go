@@ -124,12 +124,15 @@ func (s *Store) GetVersion(ctx context.Context, course, version string) (head.Ve
 }
 
 // PutVersion implements head.Store.
-func (s *Store) PutVersion(ctx context.Context, v head.Version) (head.Version, error) {
+func (s *Store) PutVersion(ctx context.Context, v head.Version, first func(context.Context) error) (head.Version, error) {
 	if err := head.Check(ctx, v.Course, v.Version); err != nil {
 		return head.Version{}, err
 	}
 	data, err := v.Encode()
 	if err != nil {
+		return head.Version{}, err
+	}
+	if err := head.First(ctx, first); err != nil {
 		return head.Version{}, err
 	}
 	s.mu.Lock()
