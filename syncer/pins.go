@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/manifest"
+	"github.com/prairielambda/prairielambda/internal/recipe"
 )
 
 // A course names an environment in a lambda.json, by name or by name and digest.
@@ -17,10 +17,7 @@ import (
 // in its record: a page never changes under a student because somebody pushed
 // an environment.
 
-const (
-	lambdaFile = "lambda.json"
-	maxPins    = 64 // a record is small
-)
+const maxPins = 64 // a record is small
 
 // pins resolves the environments that m's files name without a digest. One that
 // the store does not have is left out: the node then says so.
@@ -29,8 +26,8 @@ func (s *Syncer) pins(ctx context.Context, m *manifest.Manifest) (pins map[strin
 		return nil, nil
 	}
 	for k, files := range lambdaFiles(m) {
-		if err := s.readBlob(ctx, m, k, files, func(_ int, r io.Reader) error {
-			name, err := namedEnvironment(r)
+		if err := s.readBlob(ctx, m, k, files, func(i int, r io.Reader) error {
+			name, err := namedEnvironment(m.Entry(i).Name, r)
 			if err != nil || name == "" || pins[name] != "" {
 				return err
 			}
@@ -55,7 +52,7 @@ func (s *Syncer) pins(ctx context.Context, m *manifest.Manifest) (pins map[strin
 	return pins, nil
 }
 
-// lambdaFiles are the small files of that name, by the blob that they lie in.
+// lambdaFiles are the small files that may name an environment, by the blob that they lie in.
 func lambdaFiles(m *manifest.Manifest) map[int][]int32 {
 	files := map[int][]int32{}
 	c := m.Cursor()
@@ -63,7 +60,7 @@ func lambdaFiles(m *manifest.Manifest) map[int][]int32 {
 		if m.Type(i) != manifest.File {
 			continue
 		}
-		if e := c.Entry(i); e.Name == lambdaFile && e.Size > 0 && e.Size < manifest.OwnSize {
+		if e := c.Entry(i); (e.Name == recipe.LambdaFile || m.Parent(i) == 0 && (e.Name == recipe.HCLFile || e.Name == recipe.RequirementsFile)) && e.Size > 0 && e.Size < manifest.OwnSize {
 			k := m.Locate(i).Blob
 			files[k] = append(files[k], int32(i))
 		}
@@ -71,18 +68,15 @@ func lambdaFiles(m *manifest.Manifest) map[int][]int32 {
 	return files
 }
 
-// namedEnvironment is the name in a lambda.json that has no digest; "" for any
-// file that names none.
-func namedEnvironment(r io.Reader) (string, error) {
+// namedEnvironment is the name that a file says without a digest, or that its
+// recipe has; "" for any file that names none.
+func namedEnvironment(file string, r io.Reader) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(r, manifest.OwnSize))
 	if err != nil {
 		return "", err
 	}
-	var l struct {
-		Environment json.RawMessage `json:"environment"`
-	}
-	var name string
-	if json.Unmarshal(b, &l) != nil || json.Unmarshal(l.Environment, &name) != nil || strings.Contains(name, "@") || head.CheckEnv(name) != nil {
+	name, _ := recipe.Named(file, b)
+	if strings.Contains(name, "@") || head.CheckEnv(name) != nil {
 		return "", nil
 	}
 	return name, nil

@@ -156,9 +156,10 @@ func (r *Recipe) Digest() string {
 }
 
 // Name is the environment that r is built as, where nobody gave it a name.
-func (r *Recipe) Name() string { return namePrefix + r.Digest()[:40] }
+func (r *Recipe) Name() string { return NamePrefix + r.Digest()[:40] }
 
-const namePrefix = "recipe-"
+// NamePrefix begins such names.
+const NamePrefix = "recipe-"
 
 // Empty reports whether r asks for nothing.
 func (r *Recipe) Empty() bool {

@@ -212,7 +212,10 @@ func (c *Courses) load(course, name string) (*version, error) {
 			return nil, err
 		}
 	}
-	if v.lambda, err = readLambda(dir, "."); err != nil {
+	if v.lambda, err = readLambda(dir, "."); err == nil && v.lambda == nil {
+		v.lambda, err = c.readRecipe(v)
+	}
+	if err != nil {
 		v.close()
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/prairielambda/prairielambda/internal/recipe"
 	"github.com/prairielambda/prairielambda/jobs"
 	lambdaruntime "github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
@@ -53,8 +54,10 @@ func (c *Courses) environment(v *version, ask string) (*environment, error) {
 	base := path.Join(c.root.Name(), ".env", name)
 	if !pinned {
 		var err error
-		digest, err = os.Readlink(path.Join(base, "@"+v.course+"@"+v.name))
+		digest, err = os.Readlink(path.Join(base, v.pin()))
 		switch {
+		case errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(name, recipe.NamePrefix):
+			return nil, unusable("the environment that the course's recipe asks for had not been built when this version was pushed; build it, then push again")
 		case errors.Is(err, fs.ErrNotExist):
 			return nil, unusable("there was no environment %q when this version of the course was pushed; push it, then a new version, or name NAME@DIGEST", name)
 		case err != nil:

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/prairielambda/prairielambda/internal/recipe"
 	"github.com/prairielambda/prairielambda/jobs"
 )
 
@@ -31,7 +32,8 @@ type lambda struct {
 	fault string // what is wrong with it, for whoever calls it
 }
 
-// lambdaEnvironment is the name of an environment, or, as in older files, variables.
+// lambdaEnvironment is the name of an environment, or what it is made of, or, as
+// in older files, variables.
 type lambdaEnvironment struct {
 	root      string // NAME or NAME@DIGEST; "" is the host's own
 	variables map[string]string
@@ -41,6 +43,14 @@ type lambdaEnvironment struct {
 func (e *lambdaEnvironment) UnmarshalJSON(b []byte) error {
 	if b[0] == '"' {
 		return json.Unmarshal(b, &e.root)
+	}
+	if recipe.IsRecipe(b) {
+		r, err := recipe.ParseJSON(b)
+		if err != nil {
+			return err
+		}
+		e.root = r.Name()
+		return nil
 	}
 	return json.Unmarshal(b, &e.variables)
 }

@@ -29,7 +29,7 @@ var allowed = map[string][]string{
 	"internal/recipe":        {},
 	"internal/storage":       {"internal/blob/...", "internal/head/...", "internal/durable"},
 
-	"syncer":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "internal/storage", "syncer/..."},
+	"syncer":     {"internal/blob", "internal/head", "internal/manifest", "internal/recipe", "internal/durable", "internal/storage", "syncer/..."},
 	"syncer/...": {"internal/blob", "internal/head", "internal/manifest", "internal/recipe", "internal/durable", "syncer/..."},
 
 	"chunkfs":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "chunkfs/..."},
@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"jobs/runtime/python": {},
 	"jobs/runtime":        {"jobs", "jobs/sandbox", "jobs/runtime/python"},
 	"jobs/grade":          {"jobs", "jobs/sandbox"},
-	"jobs/pool":           {"jobs", "jobs/grade", "jobs/sandbox", "jobs/runtime"},
+	"jobs/pool":           {"internal/recipe", "jobs", "jobs/grade", "jobs/sandbox", "jobs/runtime"},
 	"jobs/build":          {"jobs", "jobs/sandbox", "internal/recipe"},
 	"jobs/runs":           {"jobs", "internal/durable"},
 	"jobs/worker":         {"jobs", "jobs/pool", "jobs/runs", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
