@@ -119,6 +119,7 @@ func front(gateway, page http.Handler) http.Handler {
 // follow makes the working tree the version shown, or says why it cannot be.
 func (s *stack) follow(ctx context.Context, env *cli.Env, page *preview.Server) {
 	begin := time.Now()
+	s.buildRecipes(ctx)
 	version, err := s.push(ctx)
 	if ctx.Err() != nil {
 		return

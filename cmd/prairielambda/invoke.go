@@ -17,6 +17,7 @@ import (
 type stackFlags struct {
 	tier, python, cgroup string
 	environments         cli.Strings
+	recipes              recipeFlags
 	programs             bool // not a flag: the command offers runtimes of programs, too
 }
 
@@ -25,13 +26,14 @@ func (f *stackFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&f.cgroup, "cgroup", "", "delegated cgroup to work below (default: this process's own)")
 	fs.StringVar(&f.python, "python", "/usr/bin/python3", "interpreter of the Python runtime")
 	fs.Var(&f.environments, "env", "NAME=SOURCE: an environment for lambda.json and graders, of a directory or what else `syncer env push` takes; may be given several times")
+	f.recipes.define(fs)
 }
 
 // with opens a stack for as long as fn runs.
 func (f *stackFlags) with(ctx context.Context, env *cli.Env, dir string, fn func(s *stack, version string) error) (err error) {
 	intoScope(ctx, f.cgroup)
 	s, version, err := openStack(ctx, stackConfig{
-		dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, programs: f.programs, environments: f.environments, log: env.Log, stderr: env.Stderr,
+		dir: dir, tier: f.tier, python: f.python, cgroup: f.cgroup, programs: f.programs, environments: f.environments, recipes: f.recipes, log: env.Log, stderr: env.Stderr,
 	})
 	if err != nil {
 		return err

@@ -35,6 +35,7 @@ type stack struct {
 	mnt     *child // nil with a tree
 	worker  *child
 	log     zerolog.Logger
+	recipes recipeFlags
 }
 
 // stackConfig says how to open a stack.
@@ -42,6 +43,7 @@ type stackConfig struct {
 	dir, tier, python, cgroup string
 	programs                  bool     // runtimes of programs, too
 	environments              []string // NAME=SOURCE, pushed first
+	recipes                   recipeFlags
 	log                       zerolog.Logger
 	stderr                    io.Writer // of the children
 }
@@ -52,7 +54,7 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 	if err != nil {
 		return nil, "", err
 	}
-	s = &stack{place: p, log: cfg.log}
+	s = &stack{place: p, log: cfg.log, recipes: cfg.recipes}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -81,6 +83,7 @@ func openStack(ctx context.Context, cfg stackConfig) (s *stack, version string, 
 	if err = s.pushEnvironments(ctx, cfg.environments); err != nil {
 		return s, "", err
 	}
+	s.buildRecipes(ctx)
 	if version, err = s.push(ctx); err != nil {
 		return s, "", err
 	}
