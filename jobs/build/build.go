@@ -36,7 +36,7 @@ import (
 type Config struct {
 	Host *sandbox.Host
 
-	Debian   string // URL of a Debian mirror, as in http://deb.debian.org/debian
+	Debian   string // URL of a Debian mirror, as in http://mirror.example/debian
 	Suite    string // of a root without a base; stable when empty
 	PipIndex string // URL of a simple index
 	Wheels   string // a directory of wheels
@@ -138,6 +138,9 @@ func (b *Builder) run(ctx context.Context, t *sandbox.Tree, s step, out func(str
 	}
 	defer box.Close()
 	turn := box.Wait(ctx, b.cfg.Time)
+	if s.quiet && (!turn.Exited || turn.Status != 0) {
+		lines.write(turn.Stdout) // it was not for us
+	}
 	lines.end()
 	switch {
 	case ctx.Err() != nil:

@@ -86,7 +86,8 @@ func (b *Builder) lockDebian(ctx context.Context, lower string, l *recipe.Locked
 	if len(l.Debian) == 0 {
 		return nil
 	}
-	s, err := b.mmdebstrap(l, "find out what the Debian root consists of", "--simulate")
+	s, err := b.mmdebstrap(l, "find out what the Debian root consists of", "--simulate", "--verbose")
+	s.argv = append([]string{"/bin/sh", "-c", `exec "$@" 2>&1`, "sh"}, s.argv...) // apt's plan is among what it says
 	if lower != "" {
 		s, err = b.apt(lower, "find out which Debian packages are needed", append([]string{"install", "--simulate", "--"}, l.Debian...)...)
 	}

@@ -31,6 +31,7 @@ func (b *Builder) pipStep(lower, say, requirements string, args ...string) (step
 		env: []string{
 			"PIP_CONFIG_FILE=/dev/null", "PIP_NO_INPUT=1", "PIP_DISABLE_PIP_VERSION_CHECK=1", "PIP_NO_CACHE_DIR=1", "PIP_ROOT_USER_ACTION=ignore",
 			"PIP_BREAK_SYSTEM_PACKAGES=1", "PIP_PROGRESS_BAR=off", "PIP_RETRIES=1", "PIP_TIMEOUT=30",
+			"PYTHONDONTWRITEBYTECODE=1", // of pip itself; what it installs it compiles all the same
 		},
 	}
 	if b.cfg.Wheels != "" {

@@ -98,7 +98,7 @@ def tcp(host, port):
     s = socket.create_connection((host, port), 2); s.close()
 for host, port in [("127.0.0.1", HOSTPORT), ("127.0.0.1", 22), ("169.254.169.254", 80), ("10.0.0.1", 80), ("192.0.2.1", 443), ("::1", HOSTPORT), ("fe80::1", 80)]:
     tries(f"tcp {host}:{port}", tcp, host, port)
-tries("dns", socket.getaddrinfo, "deb.debian.org", 80)
+tries("dns", socket.getaddrinfo, "mirror.example", 80)
 def udp():
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b"x", ("192.0.2.53", 53))
 tries("udp", udp)
