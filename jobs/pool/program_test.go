@@ -11,12 +11,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/jobs"
-	"github.com/prairielambda/prairielambda/jobs/runtime"
 )
 
 func programs(t *testing.T) *Pool {
 	t.Helper()
-	ls, err := runtime.LoadLanguages()
+	ls, err := installed()
 	require.NoError(t, err)
 	return newPool(t, tree(t, map[string]string{"infoCourse.json": "{}"}), func(c *Config) {
 		c.Languages = ls

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -16,11 +17,14 @@ import (
 	"github.com/prairielambda/prairielambda/jobs/runtime"
 )
 
+// installed asks the languages for their versions once: that takes seconds.
+var installed = sync.OnceValues(func() (*runtime.Languages, error) { return runtime.LoadLanguages() })
+
 // quick are limits under which a program's every end comes soon; its build has
 // those of its runtime.
 func quick(t *testing.T) *Pool {
 	t.Helper()
-	ls, err := runtime.LoadLanguages()
+	ls, err := installed()
 	require.NoError(t, err)
 	return newPool(t, tree(t, map[string]string{"infoCourse.json": "{}"}), func(c *Config) {
 		c.Languages, c.Spares = ls, -1
@@ -99,11 +103,7 @@ func TestEveryLanguageRefusesWhatDoesNotCompile(t *testing.T) {
 	for _, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
-			modes := []string{"compile", "run"}
-			if l.name == "go" { // compiles its runtime first, each time
-				modes = modes[1:]
-			}
-			for _, mode := range modes {
+			for _, mode := range []string{"compile", "run"} {
 				res, err := p.Run(context.Background(), &jobs.Program{Runtime: l.name, Mode: mode, Files: []jobs.ProgramFile{l.broken}})
 				if err != nil && missingRuntime(t, err) {
 					return
