@@ -111,7 +111,8 @@ func run(ctx context.Context, dir, syncer, files string, runs int, large bool) e
 	b := &bench{ctx: ctx, dir: dir, syncer: syncer, out: tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)}
 	if syncer == "" {
 		b.syncer = filepath.Join(dir, "syncer")
-		build := exec.CommandContext(ctx, "go", "build", "-o", b.syncer, "github.com/prairielambda/prairielambda/cmd/syncer")
+		// As make build does.
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=disable_grpc_modules", "-o", b.syncer, "github.com/prairielambda/prairielambda/cmd/syncer")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build the syncer: %w: %s", err, out)
