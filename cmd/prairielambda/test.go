@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"runtime"
 	"slices"
 	"strings"
@@ -41,9 +40,10 @@ invalid the submission that the question's own test makes, parsed, graded and co
 the test promised. A QID-GLOB is a QID, a folder of questions, or a pattern whose * also stands
 for slashes; one that starts with ! leaves out what it matches.
 
-Each phase of the first seed runs in a sandbox of its own, as for students. The phases of
-later seeds follow each other in one sandbox a question, which takes a fraction of the time:
-modules of the course are executed afresh each time, libraries stay loaded.
+The phases of a question follow each other in one sandbox that no other question sees: modules
+of the course are executed afresh each time, libraries stay loaded. What fails there first is
+tried again with a sandbox for each phase, as students have, and judged by that. With --apart
+all seeds are tried so, which takes many times longer.
 
 Exit code 1: questions fail. Console output is a warning.`,
 		Flags: func(fs *flag.FlagSet) {
@@ -52,7 +52,7 @@ Exit code 1: questions fail. Console output is a warning.`,
 			fs.IntVar(&parallel, "parallel", runtime.GOMAXPROCS(0)+1, "trials at once")
 			fs.BoolVar(&asJSON, "json", false, "print the results as JSON, one question a line")
 			fs.BoolVar(&quiet, "quiet", false, "print no progress")
-			fs.BoolVar(&apart, "apart", false, "give each phase of every seed a sandbox of its own, not only those of the first seed")
+			fs.BoolVar(&apart, "apart", false, "give each phase of every seed a sandbox of its own, as students have")
 			fs.StringVar(&junit, "junit", "", "also write the results to this `file`, in JUnit's XML")
 		},
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
@@ -121,23 +121,8 @@ func (s *stack) choose(version string, globs []string) (qids []string, err error
 	return qids, nil
 }
 
-// share is some seeds of one question, tried by one goroutine.
-type share struct{ question, first, last int }
-
 // perSandbox is how many seeds are rehearsed in one sandbox.
 const perSandbox = 25
-
-// shares cuts the work up. The first seed of each question stands alone: each of
-// its phases has a sandbox of its own, as for students. Later seeds are rehearsed.
-func shares(questions, seeds int) (all []share) {
-	for q := range questions {
-		all = append(all, share{q, 1, 1})
-		for s := 2; s <= seeds; s += perSandbox {
-			all = append(all, share{q, s, min(s+perSandbox-1, seeds)})
-		}
-	}
-	return all
-}
 
 // tryAll runs the trials, several at once, and returns them by question.
 func (s *stack) tryAll(ctx context.Context, version string, qids []string, seeds, parallel int, apart bool, tick func()) ([]tested, error) {
@@ -145,10 +130,11 @@ func (s *stack) tryAll(ctx context.Context, version string, qids []string, seeds
 	defer cancel(nil)
 	files := s.files(version)
 	all := make([]tested, len(qids))
-	infos := make([]question.Info, len(qids))
+	at := map[string]*tested{}
 	for i, qid := range qids {
-		infos[i] = readInfo(files, qid)
-		all[i] = tested{QID: qid, Faults: infos[i].Faults, Failed: len(infos[i].Faults) > 0}
+		info := readInfo(files, qid)
+		all[i] = tested{QID: qid, Faults: info.Faults, Failed: len(info.Faults) > 0}
+		at[qid] = &all[i]
 	}
 	work := make(chan share)
 	var wg sync.WaitGroup
@@ -156,10 +142,10 @@ func (s *stack) tryAll(ctx context.Context, version string, qids []string, seeds
 	for range parallel {
 		wg.Go(func() {
 			for w := range work {
-				err := s.tryShare(ctx, version, qids[w.question], infos[w.question], w, apart, func(t *question.Trial) {
+				err := s.try(ctx, w, func(t *question.Trial) {
 					mu.Lock()
 					defer mu.Unlock()
-					r := &all[w.question]
+					r := at[w.QID]
 					r.Trials = append(r.Trials, t)
 					r.Wall += t.Wall
 					r.Failed = r.Failed || t.Fails()
@@ -175,11 +161,14 @@ func (s *stack) tryAll(ctx context.Context, version string, qids []string, seeds
 		})
 	}
 feed:
-	for _, w := range shares(len(qids), seeds) {
-		select {
-		case work <- w:
-		case <-ctx.Done():
-			break feed
+	for _, qid := range qids {
+		for first := 1; first <= seeds; first += perSandbox {
+			last := min(first+perSandbox-1, seeds)
+			select {
+			case work <- share{s.course, version, qid, uint32(first), uint32(last), apart}:
+			case <-ctx.Done():
+				break feed
+			}
 		}
 	}
 	close(work)
@@ -188,24 +177,6 @@ feed:
 		slices.SortFunc(all[i].Trials, func(a, b *question.Trial) int { return int(a.Seed) - int(b.Seed) })
 	}
 	return all, context.Cause(ctx)
-}
-
-// tryShare tries the seeds of one share in order.
-func (s *stack) tryShare(ctx context.Context, version, qid string, info question.Info, w share, apart bool, tried func(*question.Trial)) error {
-	q := &question.Question{Runner: s.client, Course: s.course, Version: version, QID: qid, Info: info}
-	if w.first > 1 && !apart {
-		r := &rehearsal{client: s.client}
-		defer r.close()
-		q.Runner = r
-	}
-	for seed := w.first; seed <= w.last; seed++ {
-		t, err := q.Try(ctx, uint32(seed), question.Cases)
-		if err != nil {
-			return fmt.Errorf("%s, seed %d: %w", qid, seed, err)
-		}
-		tried(t)
-	}
-	return nil
 }
 
 // report prints a table for people, or a line of JSON a question.
@@ -294,12 +265,4 @@ func (t *tested) explain(w io.Writer) {
 			}
 		}
 	}
-}
-
-func readInfo(files fs.FS, qid string) question.Info {
-	b, err := fs.ReadFile(files, "questions/"+qid+"/info.json")
-	if err != nil {
-		return question.Info{Faults: []string{err.Error()}}
-	}
-	return question.ParseInfo(b)
 }

@@ -67,15 +67,19 @@ func workerChild(ctx context.Context, cfg childConfig, log zerolog.Logger, ready
 	if err != nil {
 		return err
 	}
+	tickets := ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub))
 	w := worker.New(worker.Config{
-		Pool: p, Courses: courses, Runs: spools, Name: spools.Name(), Tickets: ticket.NewVerifier(ed25519.PublicKey(cfg.TicketPub)), Tier: string(host.Tier()), Log: log,
+		Pool: p, Courses: courses, Runs: spools, Name: spools.Name(), Tickets: tickets, Tier: string(host.Tier()), Log: log,
 		Runtimes: programs.Offer(version, digest),
 	})
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	srv := &http.Server{Handler: w, ReadHeaderTimeout: 10 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", w)
+	mux.Handle("POST "+trialsPath, &trials{p, tickets, cfg.Point})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
 	answer := childReady{Address: ln.Addr().String(), Tier: string(host.Tier()), Runtimes: programs.Describe()}

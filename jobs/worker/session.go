@@ -14,8 +14,7 @@ import (
 
 // session answers executor lines over a WebSocket: one sandbox, one JSON object a
 // line. It ends with the socket, with the sandbox, or when nothing was asked for
-// pool.SessionIdle. With ?rehearse=1 a line is {"call","data"}, and is answered by
-// a jobs.Result of a session of its own; see pool.Session.Rehearse.
+// pool.SessionIdle.
 func (w *Worker) session(rw http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	inv := jobs.Invocation{
@@ -51,13 +50,7 @@ func (w *Worker) session(rw http.ResponseWriter, r *http.Request) {
 			conn.Close(websocket.StatusInvalidFramePayloadData, "a line is one JSON object") //nolint:errcheck
 			return
 		}
-		var answer json.RawMessage
-		var alive bool
-		if q.Get("rehearse") == "" {
-			answer, alive, err = s.Line(ctx, line)
-		} else {
-			answer, alive, err = rehearse(ctx, s, line)
-		}
+		answer, alive, err := s.Line(ctx, line)
 		if err != nil {
 			if !errors.Is(err, pool.ErrSessionLost) {
 				w.metrics.failed.Inc()
@@ -74,22 +67,6 @@ func (w *Worker) session(rw http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-}
-
-func rehearse(ctx context.Context, s *pool.Session, line json.RawMessage) (answer json.RawMessage, alive bool, err error) {
-	var ask struct {
-		Call jobs.Call       `json:"call"`
-		Data json.RawMessage `json:"data"`
-	}
-	if err := json.Unmarshal(line, &ask); err != nil {
-		return nil, false, err
-	}
-	res, alive, err := s.Rehearse(ctx, ask.Call, ask.Data)
-	if err != nil {
-		return nil, false, err
-	}
-	answer, err = json.Marshal(res)
-	return answer, alive, err
 }
 
 func nextLine(ctx context.Context, conn *websocket.Conn) (json.RawMessage, error) {

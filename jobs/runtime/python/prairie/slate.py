@@ -13,10 +13,10 @@ import builtins
 import os
 import random
 import shutil
-import signal
 import sys
 import threading
-from typing import Any, List
+from _signal import ITIMER_REAL, SIGALRM, SIGCHLD, SIGINT, SIGTERM, getsignal, setitimer, signal  # without the enumerations
+from typing import Any, Dict, List
 
 _PLACES = ("/tmp", "/dev/shm")
 
@@ -28,44 +28,57 @@ class Slate:
         self._below = course + "/"
         self._lists: List[tuple] = [(place, list(place)) for place in (sys.meta_path, sys.path_hooks)]
         self._libraries = set(sys.modules)
+        self._newest = next(reversed(sys.modules))
         self._path = sys.path
         self._paths = list(sys.path)
         self._cwd = os.getcwd()
-        self._environment = dict(os.environ)
+        self._environment = dict(_encoded(os.environ))
         self._builtins = dict(vars(builtins))
-        self._handlers = {n: signal.getsignal(n) for n in (signal.SIGALRM, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)}
+        self._handlers = {n: getsignal(n) for n in (SIGALRM, SIGINT, SIGTERM, SIGCHLD)}
         self._streams = sys.stdout, sys.stderr, sys.excepthook
         self._recursion = sys.getrecursionlimit()
 
     def wipe(self) -> None:
         """Make the process what it was, as far as a session could tell."""
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        setitimer(ITIMER_REAL, 0)
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            if getsignal(number) is not handler:
+                signal(number, handler)
         for place, content in self._lists:
             place[:] = content
         sys.path = self._path
         sys.path[:] = self._paths
-        for name in sys.modules.keys() - self._libraries:
+        self._forget()
+        if _encoded(os.environ) != self._environment:
+            os.environ.clear()
+            os.environ.update({os.fsdecode(name): os.fsdecode(value) for name, value in self._environment.items()})
+        names = vars(builtins)
+        if names != self._builtins:
+            names.clear()
+            names.update(self._builtins)
+        sys.stdout, sys.stderr, sys.excepthook = self._streams
+        sys.setrecursionlimit(self._recursion)
+        os.chdir(self._cwd)
+        random.seed(int.from_bytes(os.urandom(16), "little"))
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4), "little"))
+        for place in _PLACES:
+            _empty(place)
+
+    def _forget(self) -> None:
+        """Drop the course's modules; libraries that it was the first to import stay."""
+        news = []
+        for name in reversed(sys.modules):  # in the order of their import: what is new comes last
+            if name == self._newest:
+                break
+            if name not in self._libraries:
+                news.append(name)
+        for name in news:
             if self._theirs(sys.modules[name]):
                 del sys.modules[name]
             else:
                 self._libraries.add(name)  # and looked at once
-        if os.environ != self._environment:
-            os.environ.clear()
-            os.environ.update(self._environment)
-        names = vars(builtins)
-        for name in [name for name in names if name not in self._builtins]:
-            del names[name]
-        names.update(self._builtins)
-        sys.stdout, sys.stderr, sys.excepthook = self._streams
-        sys.setrecursionlimit(self._recursion)
-        os.chdir(self._cwd)
-        random.seed()
-        if "numpy" in sys.modules:
-            sys.modules["numpy"].random.seed()
-        for place in _PLACES:
-            _empty(place)
+                self._newest = next(reversed(sys.modules))
 
     def _theirs(self, module: Any) -> bool:
         names = getattr(module, "__dict__", {})
@@ -75,6 +88,11 @@ class Slate:
         except Exception:  # something odd that course code put there
             return True
         return any(isinstance(place, str) and place.startswith(self._below) for place in places)
+
+
+def _encoded(environment: Any) -> Dict[bytes, bytes]:
+    """Return what os.environ holds, where it can be compared in C."""
+    return environment._data
 
 
 def spent() -> bool:
