@@ -1,6 +1,6 @@
 // Command env measures what an environment costs: the first call on a cold node
-// against pulling and unpacking the same image from the same store, and a warm
-// start against the machine's own interpreter.
+// against pulling and unpacking the same image from the same store, a warm start
+// against the machine's own interpreter, and a spare against one on its root.
 //
 //	go build -o /tmp/envbench ./test/bench/env && /tmp/envbench [-root FILE.tar]
 package main
@@ -26,6 +26,7 @@ import (
 	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/storage"
+	"github.com/prairielambda/prairielambda/jobs/sandbox"
 	"github.com/prairielambda/prairielambda/syncer"
 	"github.com/prairielambda/prairielambda/syncer/env"
 	"github.com/prairielambda/prairielambda/test/e2e/debian"
@@ -42,6 +43,7 @@ const delay = 30 * time.Millisecond
 const serveMark = "PRAIRIE_ENV_BENCH" // this program again, as the one that serves the mount
 
 func main() {
+	sandbox.Stage() // returns unless this process is a sandbox in the making
 	err := func() error {
 		if dir := os.Getenv(serveMark); dir != "" {
 			return serve(dir)
@@ -164,7 +166,7 @@ func run(ctx context.Context, tarFile string) (err error) {
 	if err := b.push(ctx, tarFile); err != nil {
 		return err
 	}
-	return errors.Join(b.cold(), b.pull(tarFile), b.warm())
+	return errors.Join(b.cold(), b.pull(tarFile), b.warm(), b.spares(ctx))
 }
 
 func (b *bench) push(ctx context.Context, tarFile string) error {
