@@ -16,11 +16,12 @@ import (
 
 // VerifyReport is what Verify found.
 type VerifyReport struct {
-	Courses  int      `json:"courses"`
-	Versions int      `json:"versions"`
-	Blobs    int      `json:"blobs"`
-	Bytes    int64    `json:"bytes"` // of files, read and hashed
-	Problems []string `json:"problems"`
+	Courses      int      `json:"courses"`
+	Environments int      `json:"environments"`
+	Versions     int      `json:"versions"` // of both
+	Blobs        int      `json:"blobs"`
+	Bytes        int64    `json:"bytes"` // of files, read and hashed
+	Problems     []string `json:"problems"`
 }
 
 // Verify reads and hashes everything that the course's heads and version
@@ -38,7 +39,11 @@ func (s *Syncer) Verify(ctx context.Context, course string) (VerifyReport, error
 	}
 	v.Problems = []string{}
 	for _, c := range courses {
-		v.Courses++
+		if _, is := head.EnvName(c); is {
+			v.Environments++
+		} else {
+			v.Courses++
+		}
 		if err := v.course(ctx, c); err != nil {
 			return v.VerifyReport, err
 		}

@@ -38,7 +38,7 @@ func verify() *cli.Command {
 					for _, p := range r.Problems {
 						fmt.Fprintln(env.Stdout, p)
 					}
-					fmt.Fprintf(env.Stdout, "%d courses, %d versions, %d blobs, %s: %d problems\n", r.Courses, r.Versions, r.Blobs, bytes(r.Bytes), len(r.Problems))
+					fmt.Fprintf(env.Stdout, "%d courses, %d environments, %d versions, %d blobs, %s: %d problems\n", r.Courses, r.Environments, r.Versions, r.Blobs, bytes(r.Bytes), len(r.Problems))
 				}
 				if len(r.Problems) > 0 {
 					return cli.Silent(cli.ExitFailed)
