@@ -260,10 +260,20 @@ func TestDeployedByNomadCallsSurviveItsWorkers(t *testing.T) {
 		}))
 		serving()
 	})
-	t.Run("a worker is killed", func(t *testing.T) {
-		_, err := a.CLI("alloc", "signal", "-s", "SIGKILL", d.running(t, "prairie-worker")[0].ID)
+	kill := func(t *testing.T, alloc *api.AllocationListStub) {
+		t.Helper()
+		_, err := a.CLI("alloc", "signal", "-s", "SIGKILL", alloc.ID)
 		if err != nil { // the task's end may be quicker than the answer that it was signalled
 			require.ErrorContains(t, err, "error reading from server: EOF")
+		}
+	}
+	t.Run("a worker is killed", func(t *testing.T) {
+		kill(t, d.running(t, "prairie-worker")[0])
+		serving()
+	})
+	t.Run("every worker is killed", func(t *testing.T) {
+		for _, worker := range d.running(t, "prairie-worker") {
+			kill(t, worker)
 		}
 		serving()
 	})
