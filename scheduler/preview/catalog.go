@@ -51,6 +51,7 @@ func (s *Server) readCatalog(files fs.FS) *Catalog {
 	c := readCourse(files)
 	c.Elements = elements(files, c.fault)
 	uuids := map[string]string{}
+	folded := map[string]string{}
 	err := fs.WalkDir(files, "questions", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			if p != "questions" {
@@ -73,6 +74,10 @@ func (s *Server) readCatalog(files fs.FS) *Catalog {
 			c.fault(p+"/info.json", fmt.Sprintf("the uuid is that of %s; give each question its own", other))
 		}
 		uuids[info.UUID] = p
+		if other := folded[strings.ToLower(qid)]; other != "" {
+			c.fault(p+"/info.json", fmt.Sprintf("this QID differs from that of questions/%s/info.json in case only; where case does not count (macOS, Windows) one replaces the other", other))
+		}
+		folded[strings.ToLower(qid)] = qid
 		c.Questions = append(c.Questions, Entry{QID: qid, Info: info, Color: c.Topics[info.Topic].Color})
 		c.nested(files, p)
 		return fs.SkipDir // no question lies below another

@@ -74,8 +74,8 @@ type Server struct {
 
 	toGrade chan int64    // tells grade
 	news    chan struct{} // tells readAhead
-	cancel context.CancelFunc
-	ahead  sync.WaitGroup
+	cancel  context.CancelFunc
+	ahead   sync.WaitGroup
 }
 
 // New opens a course's page. Changed must name a version before it can be shown.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"sort"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -67,7 +68,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 	}
 	q.Options = s.urls(v)
 	p := &view{
-		Title: q.Info.Title, Course: s.cfg.Course, QID: qid, Version: v.Version, Fault: fault, Tier: s.cfg.Tier, Info: q.Info, Needs: q.Info.Needs(),
+		Title: q.Info.Title, Course: s.cfg.Course, QID: qid, Version: v.Version, Fault: fault, Tier: s.cfg.Tier, Info: q.Info, Needs: strings.TrimSpace(q.Info.Needs() + " " + unseen(s.cfg.Files(v.Version), qid)),
 		Color: s.basics(v.Version).course.Topics[q.Info.Topic].Color, Variant: v, Old: v.Version != newest,
 		OpenToken:    s.token("open", strconv.FormatInt(v.ID, 10)),
 		SubmitToken:  s.token("submit", strconv.FormatInt(v.ID, 10)),
