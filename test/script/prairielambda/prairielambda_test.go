@@ -33,7 +33,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, ".cache"))
-			if err := os.WriteFile(filepath.Join(e.WorkDir, "readme.sh"), []byte(firstQuestion(t)), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(e.WorkDir, "readme.sh"), []byte(readme(t)), 0o644); err != nil {
 				return err
 			}
 			return course.WriteSample(filepath.Join(e.WorkDir, "sample"))
@@ -42,16 +42,24 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// firstQuestion is what the README tells a newcomer to type, without the server
-// at its end.
-func firstQuestion(t *testing.T) string {
+// readme is what the README tells an author to type, without the server, and
+// without the block that stands in a course's own directory.
+func readme(t *testing.T) string {
 	b, err := os.ReadFile("../../../cmd/prairielambda/README.md")
 	require.NoError(t, err)
-	_, text, ok := strings.Cut(string(b), "```sh\n")
-	require.True(t, ok)
-	text, _, ok = strings.Cut(text, "prairielambda dev my-course\n```")
-	require.True(t, ok, "the README's first block ends with dev")
-	return "set -e\n" + text
+	script := "set -e\n"
+	blocks := strings.Split(string(b), "```sh\n")[1:]
+	require.Len(t, blocks, 6)
+	for _, block := range blocks {
+		block, _, ok := strings.Cut(block, "\n```")
+		require.True(t, ok)
+		if strings.HasPrefix(block, "prairielambda test . ") {
+			block = "(cd my-course && " + block + ")"
+		}
+		block = strings.TrimSuffix(block, "prairielambda dev my-course")
+		script += block + "\n"
+	}
+	return script
 }
 
 // exitCode runs a program and checks its exit code: code N PROGRAM ARG...
