@@ -62,6 +62,7 @@ if (program) {
 // ---- frames
 
 const frameOf = (source) => $$("iframe.panel").find((frame) => frame.contentWindow === source);
+const measure = (frame) => frame.contentWindow?.postMessage({ type: "measure" }, "*");
 let waiting = null;
 let restore = null;
 
@@ -77,10 +78,10 @@ addEventListener("message", (event) => {
   const frame = frameOf(event.source);
   if (!frame || !event.data) return;
   const message = event.data;
-  if (message.type === "height") {
+  if (message.type === "height" && frame.clientWidth) { // one that is hidden measures nothing
     frame.style.height = Math.min(message.height, 20000) + "px";
     // Measured before it knew its width: ask again.
-    if (frame.clientWidth && Math.abs(message.width - frame.clientWidth) > 1) setTimeout(() => frame.contentWindow?.postMessage({ type: "measure" }, "*"), 60);
+    if (Math.abs(message.width - frame.clientWidth) > 1) setTimeout(() => measure(frame), 60);
   }
   if (message.type === "fields" && waiting) { waiting(message.fields); waiting = null; }
   if (message.type === "submit") $("#answer .primary")?.click();
@@ -118,10 +119,10 @@ const recall = () => {
   for (const d of $$("details[data-keep]")) {
     const was = sessionStorage.getItem("open-" + d.id);
     if (was) d.open = was === "1";
-    d.addEventListener("toggle", remember);
+    d.addEventListener("toggle", () => { remember(); $$("iframe.panel", d).forEach(measure); });
   }
   // A frame that was faster than this script has told its height to nobody.
-  for (const frame of $$("iframe.panel")) frame.contentWindow?.postMessage({ type: "measure" }, "*");
+  $$("iframe.panel").forEach(measure);
   const box = $("#search");
   if (box) {
     box.value = sessionStorage.getItem("search") || "";

@@ -231,15 +231,18 @@ func TestEveryViewInEveryLook(t *testing.T) {
 	derivative, _ := d.correct(1)
 	c.open("/question/" + course.Cubic + "?seed=1")
 	c.answer(derivative, "12345")
+	unfold := func(these string) string {
+		return `for (const d of document.querySelectorAll("details[data-keep]")) d.open = "` + these + `".split(" ").includes(d.id)`
+	}
 	views := []struct{ name, path, prepare, ready string }{
 		{"list", "/", "", ""},
-		{"question", "/question/" + course.Cubic + "?seed=1", `document.querySelector("#reveal").open = true`, settled},
-		{"issue", "/question/broken/chained", "", ""},
+		{"question", "/question/" + course.Cubic + "?seed=1", unfold("reveal times"), settled},
+		{"issue", "/question/broken/chained", unfold("times"), ""},
 		{"playground", "/play", "", ""},
-		{"data", "/question/statistics/histogram?seed=3", `document.querySelector("#data").open = true`, ""},
+		{"data", "/question/statistics/histogram?seed=3", unfold("reveal data"), settled},
 		{
 			"seeds", "/question/algebra/quadratic-roots?seed=3",
-			`document.querySelector("#times").open = false; document.querySelector("#seeds").open = true; document.querySelector("#run-seeds button").value = 24; document.querySelector("#run-seeds button").click()`,
+			unfold("reveal seeds") + `; document.querySelector("#run-seeds button").value = 24; document.querySelector("#run-seeds button").click()`,
 			`document.documentElement.dataset.seeds === "24" && document.querySelector("#plot").textContent.includes("24 of 24 fine")`,
 		},
 	}
