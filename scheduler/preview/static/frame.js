@@ -61,5 +61,7 @@
     tex: { inlineMath: [["$", "$"], ["\\(", "\\)"]], processEscapes: true },
     options: { enableMenu: false, ignoreHtmlClass: "tex2jax_ignore|mathjax_ignore" },
     svg: { fontCache: "local" },
+    // A frame out of sight is told of no change in size: say what formulas made of it.
+    startup: { pageReady: () => MathJax.startup.defaultPageReady().then(grow) },
   };
 })();
