@@ -160,7 +160,7 @@ func TestEverySourceGivesTheSameDigest(t *testing.T) {
 	v, err := s.Verify(ctx, "")
 	require.NoError(t, err)
 	require.Empty(t, v.Problems)
-	require.Equal(t, 2, v.Courses)
+	require.Equal(t, 2, v.Environments)
 
 	a, err := env.Manifest(ctx, s.Syncer, "one", "")
 	require.NoError(t, err)
