@@ -44,6 +44,9 @@ func (t *tender) compile(ctx context.Context, v *version) {
 		defer box.Close()
 		turn := box.Turn(ctx, nil, readyWithin)
 		if turn.Outcome != jobs.OK {
+			if ctx.Err() != nil {
+				return // the pool closes
+			}
 			t.pool.cfg.Log.Warn().Str("version", v.key()).Str("why", turn.Message).Msg("cannot compile a version ahead")
 			return
 		}

@@ -297,14 +297,14 @@ func programWithRecipe(t *testing.T, s *stack.Stack) {
 
 // devBuildsOnSave: an author adds a library to a recipe, saves, and the course has it.
 func devBuildsOnSave(t *testing.T, args ...string) {
-	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	programs, err := stack.Build(t.TempDir(), "prairielambda")
+	require.NoError(t, err)
+	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // after the build, whose cache lies there too
 	dir := filepath.Join(t.TempDir(), "saved")
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "infoCourse.json"), []byte("{}"), 0o644))
 	inEnvironment(t, dir, "")
 	at, err := stack.FreeAddr()
-	require.NoError(t, err)
-	programs, err := stack.Build(t.TempDir(), "prairielambda")
 	require.NoError(t, err)
 	cmd := exec.Command(filepath.Join(programs, "prairielambda"), append([]string{"dev", dir, "--listen", at}, args...)...)
 	var said bytes.Buffer
