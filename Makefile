@@ -3,8 +3,9 @@
 
 GO     ?= go
 COURSE ?= test/course/sample
-# One package at a time: many tests look at the whole machine for what was left behind.
-TEST   ?= -p 1 -timeout 20m
+# Packages whose tests keep to their own files and ports. Those of the others look at
+# the whole machine for what was left behind, and run one package at a time.
+BESIDE = /prairielambda/(internal|scheduler|syncer|test/course|test/script/syncer)(/|$$)
 
 .PHONY: screenshots release run build test check race fuzz bench soak clean nomad-agent cluster cluster-down cluster-test
 
@@ -20,7 +21,9 @@ build:                ## bin/{syncer,chunkfs,scheduler,worker,prairielambda}
 
 test: build           ## every test; REQUIRE_ALL=1 turns a skipped one into a failure
 	@.ci/install test
-	$(GO) test $(TEST) ./...
+	@all=$$($(GO) list ./...); \
+	$(GO) test -timeout 20m $$(echo "$$all" | grep -E '$(BESIDE)'); beside=$$?; \
+	$(GO) test -timeout 20m -p 1 $$(echo "$$all" | grep -vE '$(BESIDE)') && exit $$beside
 
 check:                ## what needs no machine: format, vet, staticcheck, import rules, go.mod
 	@fmt=$$($(GO) tool gofumpt -l .); [ -z "$$fmt" ] || { echo "not gofumpt-clean: $$fmt"; exit 1; }
