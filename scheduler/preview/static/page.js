@@ -79,9 +79,10 @@ addEventListener("message", (event) => {
   if (!frame || !event.data) return;
   const message = event.data;
   if (message.type === "height" && frame.clientWidth) { // one that is hidden measures nothing
-    frame.style.height = Math.min(message.height, 20000) + "px";
-    // Measured before it knew its width: ask again.
-    if (Math.abs(message.width - frame.clientWidth) > 1) setTimeout(() => measure(frame), 60);
+    // Measured before it knew its width, it would be far too high: ask again.
+    const early = Math.abs(message.width - frame.clientWidth) > 1 && (frame.early = (frame.early || 0) + 1) < 50;
+    if (early) setTimeout(() => measure(frame), 60);
+    else frame.style.height = Math.min(message.height, 20000) + "px";
   }
   if (message.type === "fields" && waiting) { waiting(message.fields); waiting = null; }
   if (message.type === "submit") $("#answer .primary")?.click();
