@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // rig is a store, a cache and a mount point, and a daemon once started.
@@ -33,10 +35,7 @@ func need(t testing.TB, ok bool, what string) {
 	if ok {
 		return
 	}
-	if os.Getenv("REQUIRE_ALL") == "1" {
-		t.Fatalf("REQUIRE_ALL=1, but there is no %s", what)
-	}
-	t.Skip("no " + what + " here")
+	machine.Skip(t, "no %s here", what)
 }
 
 func newRig(t testing.TB) *rig {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 func TestParseCgroupTrees(t *testing.T) {
@@ -127,7 +129,7 @@ func TestSweep(t *testing.T) {
 }
 
 func TestSweepRemovesAbandonedCgroups(t *testing.T) {
-	needRoot(t)
+	machine.Root(t)
 	trees, err := cgroupTrees()
 	require.NoError(t, err)
 	var dirs []string

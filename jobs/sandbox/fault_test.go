@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // deny makes one system call answer an error for this whole process and what it
@@ -180,7 +181,7 @@ func (f fault) judge(t *testing.T, out, lives string) {
 // Every system call that builds a wall is made to fail: no sandbox may then come
 // into being, or the layer that is left out must be named.
 func TestEveryStepFailsClosed(t *testing.T) {
-	needRoot(t)
+	machine.Root(t)
 	if os.Getenv(innerTier) != "" {
 		t.Skip("this is the inner run")
 	}

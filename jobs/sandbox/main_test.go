@@ -29,14 +29,3 @@ const (
 	innerCgroup = "PRAIRIE_TEST_CGROUP"
 	innerDeny   = "PRAIRIE_TEST_DENY" // "<syscall number> <errno>" for the whole inner run
 )
-
-// needRoot skips on a machine that cannot do what the test is about.
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_ALL") == "1" {
-			t.Fatal("this test needs root")
-		}
-		t.Skip("needs root")
-	}
-}

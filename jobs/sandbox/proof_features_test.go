@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // What a machine lacks that is more than one system call. In each case nothing
@@ -16,7 +18,7 @@ import (
 // about a cgroup that was not delegated.
 
 func TestWithoutUserNamespaces(t *testing.T) {
-	needRoot(t)
+	machine.Root(t)
 	if os.Getenv(innerTier) != "" {
 		t.Skip("this is the inner run")
 	}
@@ -31,7 +33,7 @@ func TestWithoutUserNamespaces(t *testing.T) {
 }
 
 func TestWithoutCgroups(t *testing.T) {
-	needRoot(t)
+	machine.Root(t)
 	if os.Getenv(innerTier) != "" {
 		t.Skip("this is the inner run")
 	}
@@ -50,7 +52,7 @@ func TestWithoutCgroups(t *testing.T) {
 
 // On a kernel whose cgroup trees lack one of the two controllers no limit holds.
 func TestWithHalfOfTheCgroups(t *testing.T) {
-	needRoot(t)
+	machine.Root(t)
 	if os.Getenv(innerTier) != "" {
 		t.Skip("this is the inner run")
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // waitingStages waits until as many stages wait as are wanted.
@@ -102,7 +103,7 @@ func hungUp(s *stage) bool {
 }
 
 func TestStagesEndWithTheHost(t *testing.T) {
-	needRoot(t)
+	machine.Root(t)
 	h, err := Open(Config{Slots: 8, Dir: t.TempDir(), Tier: Tier(os.Getenv(innerTier)), Cgroup: os.Getenv(innerCgroup)})
 	require.NoError(t, err)
 	_, _ = run(t, h, "exit 0", nil)

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // stranger is a user without a name, a home or a right.
@@ -94,7 +95,7 @@ func TestTiersWithoutRoot(t *testing.T) {
 	if os.Getenv(innerTier) != "" {
 		t.Skip("this is the inner run")
 	}
-	needRoot(t)
+	machine.Root(t)
 	t.Run("userns", func(t *testing.T) {
 		path, v2 := delegate(t)
 		out, err := asStranger(t, TierUserns, path, v2, everyTier)

@@ -16,13 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 func treeHost(t *testing.T) *Host {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("a tree needs root")
-	}
+	machine.Root(t)
 	h, err := Open(Config{Tier: TierRoot, Slots: 2, Dir: t.TempDir()})
 	require.NoError(t, err)
 	t.Cleanup(h.Close)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/runtime/python"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 //go:embed testdata/echo.py
@@ -27,7 +28,7 @@ var testLimits = jobs.Limits{
 
 func newHost(t testing.TB, slots int) *Host {
 	t.Helper()
-	needRoot(t)
+	machine.Root(t)
 	// User ids that other packages' tests, which run meanwhile, do not use: see processesOf.
 	h, err := Open(Config{Slots: slots, BaseUID: 41000, Dir: t.TempDir(), Tier: Tier(os.Getenv(innerTier)), Cgroup: os.Getenv(innerCgroup)})
 	require.NoError(t, err)

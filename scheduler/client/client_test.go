@@ -17,6 +17,7 @@ import (
 	"github.com/prairielambda/prairielambda/scheduler"
 	"github.com/prairielambda/prairielambda/scheduler/client"
 	"github.com/prairielambda/prairielambda/scheduler/fleet/fleettest"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 var version = strings.Repeat("1", 40)
@@ -87,10 +88,7 @@ func TestEveryCall(t *testing.T) {
 func TestJavaScriptClient(t *testing.T) {
 	node, err := exec.LookPath("node")
 	if err != nil {
-		if os.Getenv("REQUIRE_ALL") == "1" {
-			t.Fatal("node is not installed")
-		}
-		t.Skip("node is not installed")
+		machine.Skip(t, "node is not installed")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -105,10 +103,7 @@ func TestJavaScriptClient(t *testing.T) {
 func TestJavaScriptClientPacks(t *testing.T) {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		if os.Getenv("REQUIRE_ALL") == "1" {
-			t.Fatal("npm is not installed")
-		}
-		t.Skip("npm is not installed")
+		machine.Skip(t, "npm is not installed")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

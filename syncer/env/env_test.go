@@ -27,6 +27,7 @@ import (
 	"github.com/prairielambda/prairielambda/syncer"
 	"github.com/prairielambda/prairielambda/syncer/env"
 	"github.com/prairielambda/prairielambda/syncer/env/imagetest"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 type store struct {
@@ -177,12 +178,7 @@ func TestEverySourceGivesTheSameDigest(t *testing.T) {
 }
 
 func TestADirectoryIsAnEnvironmentWithAllThatItHas(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_ALL") == "1" {
-			t.Fatal("devices and owners need root")
-		}
-		t.Skip("devices and owners need root")
-	}
+	machine.Root(t)
 	dir := t.TempDir()
 	require.NoError(t, os.Chmod(dir, 0o755))
 	require.NoError(t, os.WriteFile(dir+"/a", []byte("a"), 0o644))

@@ -12,6 +12,7 @@ import (
 	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
 	headmem "github.com/prairielambda/prairielambda/internal/head/mem"
 	"github.com/prairielambda/prairielambda/syncer"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 func put(t *testing.T, dir, name, content string, mode os.FileMode, owner int) {
@@ -27,9 +28,7 @@ func put(t *testing.T, dir, name, content string, mode os.FileMode, owner int) {
 // directories, pushed as it is, is what the two give as layers; and unpacking an
 // environment and pushing it again changes nothing.
 func TestLayersAreReadAsOverlayfsShowsThem(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("overlay mounts need root")
-	}
+	machine.Root(t)
 	lower, over, merged := t.TempDir(), t.TempDir(), t.TempDir()
 	require.NoError(t, unix.Mount("tmpfs", over, "tmpfs", 0, ""))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(over, unix.MNT_DETACH)) })

@@ -61,15 +61,16 @@ var allowed = map[string][]string{
 	"cmd/worker":        {"internal/cli", "internal/telemetry", "internal/storage", "internal/blob", "jobs/..."},
 	"cmd/prairielambda": {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/course"},
 
-	"test/arch":   {},
-	"test/course": {},
-	"test/...":    {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/...", "nomad"},
-	"nomad":       {},
+	"test/arch":    {},
+	"test/course":  {},
+	"test/machine": {},
+	"test/...":     {"internal/...", "syncer/...", "chunkfs/...", "jobs/...", "scheduler/...", "test/...", "nomad"},
+	"nomad":        {},
 }
 
 // testOnly may be imported by every package's tests.
 var testOnly = []string{
-	"test/course", "internal/blob/mem", "internal/blob/dir", "internal/blob/blobtest", "internal/head/mem", "internal/head/dir",
+	"test/course", "test/machine", "internal/blob/mem", "internal/blob/dir", "internal/blob/blobtest", "internal/head/mem", "internal/head/dir",
 	"internal/head/headtest", "internal/storage", "internal/cli",
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prairielambda/prairielambda/jobs/pool"
 	"github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 //go:embed testdata/*.py
@@ -189,7 +190,7 @@ func wall(a attack) time.Duration {
 }
 
 func TestAttacks(t *testing.T) {
-	need(t)
+	machine.Root(t)
 	t.Parallel() // with the run of the other tier
 	all := corpus()
 	require.Greater(t, len(all), 200)
@@ -236,7 +237,7 @@ func judge(t testing.TB, w *world, a attack, mode string, r result) {
 
 // Calls that follow one another share nothing.
 func TestNothingIsLeftForTheNextCall(t *testing.T) {
-	need(t)
+	machine.Root(t)
 	w := newWorld(t)
 	for _, spares := range []int{-1, 2} {
 		p := newPool(t, w, hostConfig(), spares)

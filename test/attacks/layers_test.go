@@ -13,6 +13,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // destructive are attacks that would hurt this machine where a layer is missing.
@@ -25,7 +26,7 @@ var destructive = []string{
 
 // Limits have no second layer: without them the attack gets what it asks for.
 func TestEachLimitMatters(t *testing.T) {
-	need(t)
+	machine.Root(t)
 	w := newWorld(t)
 	for layer, name := range map[string]string{"memory cgroup": "hold_too_much_memory", "pids cgroup": "process_limit"} {
 		a := attack{"resources", name}
@@ -43,7 +44,7 @@ func TestEachLimitMatters(t *testing.T) {
 //
 //	go test -tags weaken -run TestEachLayerMatters -v ./test/attacks
 func TestEachLayerMatters(t *testing.T) {
-	need(t)
+	machine.Root(t)
 	w := newWorld(t)
 	alone := map[string][]string{}
 	require.Empty(t, comeThrough(t, w), "with every layer")

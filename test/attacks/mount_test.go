@@ -19,6 +19,7 @@ import (
 	"github.com/prairielambda/prairielambda/jobs/pool"
 	"github.com/prairielambda/prairielambda/test/course"
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // chunks is a course on a chunkfs of its own, bound into the directory of courses
@@ -125,7 +126,7 @@ func (c chunks) stall(t *testing.T) (putBack func()) {
 // which that happens is answered at its limit, a process that the kernel will not
 // let die keeps its slot in quarantine until it does, and other courses are served.
 func TestChunkfsStoppedInMidCall(t *testing.T) {
-	need(t)
+	machine.Root(t)
 	if os.Getenv(innerTier) != "" {
 		t.Skip("the outer run proves it")
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/pool"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 const drawRandomly = `
@@ -46,7 +47,7 @@ func draw(t testing.TB, p *pool.Pool, data string) map[string]any {
 
 // Nothing random is shared by two calls, but what variant_seed seeds.
 func TestRandomStreams(t *testing.T) {
-	need(t)
+	machine.Root(t)
 	w := newWorld(t)
 	addQuestion(t, w, "draw", drawRandomly)
 	for name, spares := range map[string]int{"on demand": -1, "on spares": 3} {
@@ -90,7 +91,7 @@ func addQuestion(t testing.TB, w *world, qid, server string) {
 // A worker that is process 1 of its namespace, as in a container, must not make
 // every child look like itself to OpenSSL.
 func TestRandomStreamsWhenTheWorkerIsProcessOne(t *testing.T) {
-	need(t)
+	machine.Root(t)
 	if os.Getenv(innerTier) != "" {
 		t.Skip("the outer run proves it")
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // stranger is a user without a name, a home or a right.
@@ -25,7 +26,7 @@ func TestAttacksWithoutRoot(t *testing.T) {
 	if os.Getenv(innerTier) != "" {
 		t.Skip("this is the inner run")
 	}
-	need(t)
+	machine.Root(t)
 	t.Parallel()
 	path := fmt.Sprintf("/prairie-attacks-%d", os.Getpid())
 	attr := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}, Pdeathsig: unix.SIGKILL}

@@ -280,13 +280,3 @@ func kin(t testing.TB) map[int][]string {
 	}
 	return out
 }
-
-func need(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_ALL") == "1" {
-			t.Fatal("attacks need root, or the inner run of TestAttacksWithoutRoot")
-		}
-		t.Skip("needs root")
-	}
-}

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // needs skips where a program is not installed, unless everything has to be.
@@ -22,10 +23,7 @@ func needs(t *testing.T, program, install string) {
 	if _, err := exec.LookPath(program); err == nil {
 		return
 	}
-	if os.Getenv("REQUIRE_ALL") == "1" {
-		t.Fatalf("%s is missing: %s", program, install)
-	}
-	t.Skipf("%s is missing: %s", program, install)
+	machine.Skip(t, "%s is missing: %s", program, install)
 }
 
 func needsAda(t *testing.T) {

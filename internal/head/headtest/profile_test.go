@@ -12,6 +12,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/head/dir"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 func TestFitProfile(t *testing.T) {
@@ -32,12 +33,7 @@ func TestFitProfile(t *testing.T) {
 // TestARootsProfilesAreTheOwners: a mount that is root leaves nothing in a store
 // that its owner cannot remove, and follows no link out of it.
 func TestARootsProfilesAreTheOwners(t *testing.T) {
-	if os.Geteuid() != 0 {
-		if os.Getenv("REQUIRE_ALL") == "1" {
-			t.Fatal("REQUIRE_ALL=1, but this is not root")
-		}
-		t.Skip("not root")
-	}
+	machine.Root(t)
 	root, elsewhere := t.TempDir(), t.TempDir()
 	const owner = 12345
 	require.NoError(t, os.Chown(root, owner, owner))

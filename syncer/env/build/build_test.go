@@ -22,6 +22,7 @@ import (
 	headmem "github.com/prairielambda/prairielambda/internal/head/mem"
 	"github.com/prairielambda/prairielambda/internal/recipe"
 	"github.com/prairielambda/prairielambda/syncer"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // hand is a Maker that makes a root with a file for each package, when it is let.
@@ -65,7 +66,7 @@ func (h *hand) Build(ctx context.Context, _ string, l *recipe.Locked, out func(s
 func newService(t *testing.T) (*Service, *hand, head.Store) {
 	t.Helper()
 	if os.Getuid() != os.Getgid() {
-		t.Skip("files here have an owner and a group that differ")
+		machine.Skip(t, "files here have an owner and a group that differ")
 	}
 	h, heads := &hand{dir: t.TempDir(), let: make(chan struct{}, 100)}, headmem.New()
 	s, err := New(Config{

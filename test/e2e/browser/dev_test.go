@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/test/course"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // binary is built once for all tests.
@@ -48,10 +49,7 @@ func TestMain(m *testing.M) {
 // need skips, or fails where everything is required.
 func need(t testing.TB, what string) {
 	t.Helper()
-	if os.Getenv("REQUIRE_ALL") == "1" {
-		t.Fatalf("%s is required", what)
-	}
-	t.Skipf("this machine lacks %s", what)
+	machine.Skip(t, "this machine lacks %s", what)
 }
 
 // dev is a running `prairielambda dev`.

@@ -22,24 +22,16 @@ import (
 	specs "github.com/prairielambda/prairielambda/nomad"
 	"github.com/prairielambda/prairielambda/test/course"
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // start returns the server of a server and a client, with nothing deployed.
 func start(t *testing.T) *Agent {
 	t.Helper()
-	all := os.Getenv("REQUIRE_ALL") == "1"
-	if os.Geteuid() != 0 {
-		if all {
-			t.Fatal("needs root")
-		}
-		t.Skip("needs root")
-	}
-	program, err := Program(all)
+	machine.Root(t)
+	program, err := Program(os.Getenv("REQUIRE_ALL") == "1")
 	if err != nil {
-		if all {
-			t.Fatal(err)
-		}
-		t.Skip("no Nomad agent here; make nomad-agent builds one")
+		machine.Skip(t, "make nomad-agent builds the agent that is missing: %v", err)
 	}
 	// Not t.TempDir: allocations leave mounts there, which Sweep takes away, and
 	// the path of their sockets must stay below 108 bytes.

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 func needFUSE(t *testing.T) {
@@ -19,10 +21,7 @@ func needFUSE(t *testing.T) {
 	if _, err := os.Stat("/dev/fuse"); err == nil && os.Geteuid() == 0 {
 		return
 	}
-	if os.Getenv("REQUIRE_ALL") == "1" {
-		t.Fatal("REQUIRE_ALL=1, but there is no root or no /dev/fuse")
-	}
-	t.Skip("no root or no /dev/fuse here")
+	machine.Skip(t, "no root or no /dev/fuse here")
 }
 
 // binaries builds the commands into a directory that everybody may enter.
