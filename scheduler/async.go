@@ -87,6 +87,11 @@ func (g *Gateway) decodeSubmission(ctx context.Context, x *exchange, raw []byte)
 	if err := checkProgram(p); err != nil {
 		return nil, err
 	}
+	if p.Environment != "" {
+		if err := nameEnvironment(x, p.Environment); err != nil {
+			return nil, err
+		}
+	}
 	rt, err := g.runtime(ctx, x, p.Runtime)
 	if err != nil {
 		return nil, err

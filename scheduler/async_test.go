@@ -84,6 +84,28 @@ func TestARunIsFollowedFromAnyGatewayInAnyShape(t *testing.T) {
 	require.JSONEq(t, `{"output":[],"status":0,"completed":true,"message":""}`, r.body, "past the end")
 }
 
+func TestASubmissionNamesItsEnvironment(t *testing.T) {
+	w := teller(t, 0)
+	w.Set(func(s *fleettest.State) {
+		s.Frames = func(p jobs.Program) []jobs.RunFrame {
+			return []jobs.RunFrame{{Type: "stdout", Data: json.RawMessage(fmt.Sprintf("%q", p.Environment))}}
+		}
+	})
+	_, url := gateway(t, scheduler.Config{}, w)
+	in := func(name string) reply {
+		return post(t, url+"/run_program/", strings.Replace(ada, `"lab"`, `"environment":`+name+`,"lab"`, 1))
+	}
+	r := in(`"image@` + digest + `"`)
+	require.Equal(t, http.StatusOK, r.status, r.body)
+	var a struct{ Identifier string }
+	require.NoError(t, json.Unmarshal([]byte(r.body), &a))
+	r = post(t, url+"/check_output/", fmt.Sprintf(`{"identifier":%q,"read":0,"wait":5}`, a.Identifier))
+	require.Contains(t, r.body, "image@"+digest)
+	for _, bad := range []string{`"../etc"`, `"a/b"`, `"@"`, `{"pip":["x"]}`} {
+		require.Equal(t, http.StatusBadRequest, in(bad).status, bad)
+	}
+}
+
 func TestRunsThatCannotBeRead(t *testing.T) {
 	_, url := gateway(t, scheduler.Config{}, teller(t, 0))
 	id := begin(t, url)

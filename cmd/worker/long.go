@@ -36,12 +36,12 @@ func (l *long) command() *cli.Command {
 	return &cli.Command{
 		Name: "run", Short: "run one program or grader, and print its output as it comes", Run: l.run,
 		Long: `Prints the answers that a reader of the run would get, one JSON line each; the last one is completed.
-SIGTERM ends the program. A grader finds its question and its image below --courses.
+SIGTERM ends the program. A grader finds its question and its image below --courses, a program its environment.
 See nomad/run.nomad.hcl.`,
 		Flags: func(fs *flag.FlagSet) {
 			fs.StringVar(&l.inputs, "inputs", "", "URL of the store of inputs (required)")
 			fs.StringVar(&l.input, "input", "", "digest of what to run (required)")
-			fs.StringVar(&l.courses, "courses", "", "mount point of chunkfs, for graders")
+			fs.StringVar(&l.courses, "courses", "", "mount point of chunkfs, for graders and for programs in an environment")
 			fs.StringVar(&l.work, "work", "", "an empty directory of its own (required)")
 			fs.StringVar(&l.tier, "tier", "auto", "isolation to insist on: auto, root, userns, reduced")
 			fs.StringVar(&l.python, "python", "/usr/bin/python3", "interpreter of the sandbox's own parts")
@@ -122,25 +122,27 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 }
 
 // needs are what a run needs besides a sandbox: a program its language, a grader
-// its course. The other one gets an empty one.
+// or an environment the mount. What a run does not need is empty.
 func (l *long) needs(req *jobs.RunRequest) (languages *runtime.Languages, mount string, err error) {
-	if req.Grading != nil {
-		if l.courses == "" {
-			return nil, "", cli.Usagef("a grader needs --courses: the mount point of chunkfs")
+	languages, mount = new(runtime.Languages), l.courses
+	switch {
+	case req.Grading == nil && req.Program.Environment == "":
+		mount = filepath.Join(l.work, "courses")
+		if err := os.MkdirAll(mount, 0o755); err != nil {
+			return nil, "", fmt.Errorf("work: %w", err)
 		}
-		return new(runtime.Languages), l.courses, nil
+	case mount == "":
+		return nil, "", cli.Usagef("a grader, or a program in an environment, needs --courses: the mount point of chunkfs")
 	}
-	name, _, _ := strings.Cut(req.Program.Runtime, "@") // the gateway wrote it out
-	more, err := languagesIn(l.languages)
-	if err != nil {
-		return nil, "", err
-	}
-	if languages, err = runtime.LoadLanguage(name, more...); err != nil {
-		return nil, "", err
-	}
-	mount = filepath.Join(l.work, "courses")
-	if err := os.MkdirAll(mount, 0o755); err != nil {
-		return nil, "", fmt.Errorf("work: %w", err)
+	if req.Grading == nil {
+		name, _, _ := strings.Cut(req.Program.Runtime, "@") // the gateway wrote it out
+		more, err := languagesIn(l.languages)
+		if err != nil {
+			return nil, "", err
+		}
+		if languages, err = runtime.LoadLanguage(name, more...); err != nil {
+			return nil, "", err
+		}
 	}
 	return languages, mount, nil
 }
