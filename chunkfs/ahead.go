@@ -31,7 +31,9 @@ type touches struct {
 	mu     sync.Mutex // guards the rest
 	last   int        // chunk of the question touched last
 	streak int        // questions in order so far
-	at     time.Time  // of the last first touch of a question
+	at     time.Time  // of the last first touch of a question; of an environment's first touch
+
+	recorded []string // of an environment: what the store says that its start reads
 }
 
 func newTouches(m *manifest.Manifest) *touches {

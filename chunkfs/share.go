@@ -17,9 +17,11 @@ import (
 // here before its first question is read. Both happen beside all reading, and a mount
 // whose store cannot be written, or asked, does without.
 
-// Shared is where a mount writes what it learned. head.Store has it.
+// Shared is where a mount writes what it learned, and reads what is known of an
+// environment. head.Store has it.
 type Shared interface {
 	PutProfile(ctx context.Context, p head.Profile) error
+	Profile(ctx context.Context, course, node string) (head.Profile, error)
 }
 
 const (
@@ -72,9 +74,12 @@ func (f *FS) shareProfiles() {
 // round writes what changed, until something fails.
 func (s *sharing) round(ctx context.Context) error {
 	for course, list := range s.fs.profiles.own() {
-		paths := head.FitProfile(list)
+		if isEnv(course) {
+			continue
+		}
+		paths := head.FitProfile(course, list)
 		was := s.wrote[course]
-		if isEnv(course) || len(paths) == 0 || slices.Equal(paths, was.paths) && time.Since(was.at) < shareAgain {
+		if len(paths) == 0 || slices.Equal(paths, was.paths) && time.Since(was.at) < shareAgain {
 			continue
 		}
 		p := head.Profile{Course: course, Node: s.node, Time: time.Now(), Paths: paths}
@@ -83,7 +88,7 @@ func (s *sharing) round(ctx context.Context) error {
 		}
 		s.wrote[course] = shared{paths, p.Time}
 	}
-	return nil
+	return s.fs.shareStarts(ctx)
 }
 
 // nodeName is the same for one cache of one machine, so that a node writes over

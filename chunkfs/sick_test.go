@@ -111,3 +111,10 @@ func (s *sickStore) PutProfile(ctx context.Context, p head.Profile) error {
 	}
 	return s.shared.PutProfile(ctx, p)
 }
+
+func (s *sickStore) Profile(ctx context.Context, course, node string) (head.Profile, error) {
+	if _, err := s.fail(ctx); err != nil {
+		return head.Profile{}, err
+	}
+	return s.shared.Profile(ctx, course, node)
+}

@@ -99,6 +99,18 @@ func (vs *versions) add(v *version) {
 	}
 }
 
+// trees are the environments whose manifests are here.
+func (vs *versions) trees() (all []*version) {
+	vs.mu.RLock()
+	defer vs.mu.RUnlock()
+	for _, v := range vs.open {
+		if v.Kind() == manifest.Tree && isEnv(v.course) {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
 // usedSince says whether anybody asked for anything of version n since then.
 // What was asked of an earlier process is taken to be asked when this one started.
 func (vs *versions) usedSince(n uint32, then time.Time) bool {

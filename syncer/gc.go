@@ -110,7 +110,7 @@ func (g *collector) run(ctx context.Context) error {
 	if g.DryRun {
 		return nil
 	}
-	return errors.Join(blobs.Sweep(ctx, cutoff), heads.Sweep(ctx, cutoff))
+	return errors.Join(blobs.Sweep(ctx, cutoff), g.sweep(ctx, courses, cutoff))
 }
 
 // thin hides and purges a course's version records.

@@ -64,7 +64,7 @@ func (p *past) into(rec head.Version, m *manifest.Manifest) head.Version {
 	}
 	<-p.done
 	plain := rec
-	if rec.Profile = merge(m, p.nodes, p.carried); rec.Profile == nil {
+	if rec.Profile = merge(rec.Course, m, p.nodes, p.carried); rec.Profile == nil {
 		return plain
 	}
 	if _, err := rec.Encode(); err != nil {
@@ -75,7 +75,7 @@ func (p *past) into(rec head.Version, m *manifest.Manifest) head.Version {
 
 // merge is what most nodes name, then what was carried: of each blob the path that
 // is named most, of those that m has and that are not a question's own.
-func merge(m *manifest.Manifest, nodes []head.Profile, carried []string) []string {
+func merge(course string, m *manifest.Manifest, nodes []head.Profile, carried []string) []string {
 	named := map[string]int{}
 	for _, p := range nodes {
 		for _, path := range p.Paths {
@@ -95,5 +95,5 @@ func merge(m *manifest.Manifest, nodes []head.Profile, carried []string) []strin
 			}
 		}
 	}
-	return head.FitProfile(paths)
+	return head.FitProfile(course, paths)
 }

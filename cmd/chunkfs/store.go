@@ -106,3 +106,11 @@ func (s *lateStore) PutProfile(ctx context.Context, p head.Profile) error {
 	}
 	return st.Heads.PutProfile(ctx, p)
 }
+
+func (s *lateStore) Profile(ctx context.Context, course, node string) (head.Profile, error) {
+	st, err := s.get(ctx)
+	if err != nil {
+		return head.Profile{}, err
+	}
+	return st.Heads.Profile(ctx, course, node)
+}

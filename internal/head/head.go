@@ -105,12 +105,14 @@ type Store interface {
 	// PutProfile writes a node's profile of a course over the one it wrote before. It
 	// need not be durable. Of two at once by one node either may stay, or fail.
 	PutProfile(ctx context.Context, p Profile) error
+	// Profile reads what a node wrote about a course. ErrNotFound when it wrote nothing.
+	Profile(ctx context.Context, course, node string) (Profile, error)
 	// Profiles reads what nodes wrote about a course, in no order, without those that
 	// are damaged, and without some where there are more than MaxProfiles.
 	Profiles(ctx context.Context, course string) ([]Profile, error)
 
 	// Sweep removes what writers that were killed before the cutoff left half done,
-	// and the profiles that their nodes did not write again since.
+	// and the profiles that nobody wrote again since.
 	Sweep(ctx context.Context, before time.Time) error
 }
 

@@ -14,7 +14,7 @@ import (
 // and the BLAKE3 digest of that line. Anything else is refused, so that a
 // flipped byte is noticed also where it would leave valid JSON.
 
-// MaxRecord bounds a record in bytes.
+// MaxRecord bounds the record of a head or a version in bytes.
 const MaxRecord = 16 << 10
 
 // Encode writes h as a record.
@@ -23,12 +23,12 @@ func (h Head) Encode() ([]byte, error) {
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	return encode(h)
+	return encode(h, MaxRecord)
 }
 
 // DecodeHead reads what Encode wrote for this course; anything else is a *CorruptError.
 func DecodeHead(course string, record []byte) (h Head, err error) {
-	err = decode("head of "+course, record, &h)
+	err = decode("head of "+course, record, &h, MaxRecord)
 	if err == nil {
 		if err = h.check(); err == nil && h.Course != course {
 			err = fmt.Errorf("it is about %q", h.Course)
@@ -56,14 +56,14 @@ func (v Version) Encode() ([]byte, error) {
 	if err := v.check(); err != nil {
 		return nil, err
 	}
-	return encode(v)
+	return encode(v, MaxRecord)
 }
 
 // DecodeVersion reads what Encode wrote for this course and version; anything
 // else is a *CorruptError.
 func DecodeVersion(course, version string, record []byte) (v Version, err error) {
 	name := "version " + version + " of " + course
-	err = decode(name, record, &v)
+	err = decode(name, record, &v, MaxRecord)
 	if err == nil {
 		if err = v.check(); err == nil && (v.Course != course || v.Version != version) {
 			err = fmt.Errorf("it is about %s of %q", v.Version, v.Course)
@@ -79,27 +79,27 @@ func (v Version) check() error {
 	if err := CheckCourse(v.Course); err != nil {
 		return err
 	}
-	if err := checkPaths(v.Profile); err != nil {
+	if err := checkPaths(v.Course, v.Profile); err != nil {
 		return err
 	}
 	return CheckVersion(v.Version)
 }
 
-func encode(v any) ([]byte, error) {
+func encode(v any, most int) ([]byte, error) {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil, err
 	}
 	b = append(b, '\n')
 	b = append(b, blob.Sum(b).String()+"\n"...)
-	if len(b) > MaxRecord {
-		return nil, fmt.Errorf("record of %d bytes exceeds %d", len(b), MaxRecord)
+	if len(b) > most {
+		return nil, fmt.Errorf("record of %d bytes exceeds %d", len(b), most)
 	}
 	return b, nil
 }
 
-func decode(name string, record []byte, into any) error {
-	if len(record) > MaxRecord {
+func decode(name string, record []byte, into any, most int) error {
+	if len(record) > most {
 		return &CorruptError{name, "too long"}
 	}
 	line, sum, ok := strings.Cut(string(record), "\n")
@@ -109,7 +109,7 @@ func decode(name string, record []byte, into any) error {
 	if err := json.Unmarshal([]byte(line), into); err != nil {
 		return &CorruptError{name, err.Error()}
 	}
-	if again, err := encode(into); err != nil || !bytes.Equal(again, record) {
+	if again, err := encode(into, most); err != nil || !bytes.Equal(again, record) {
 		return &CorruptError{name, "not in canonical form"}
 	}
 	return nil

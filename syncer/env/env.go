@@ -20,8 +20,10 @@ package env
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 
 	"github.com/prairielambda/prairielambda/internal/head"
@@ -94,7 +96,19 @@ func push(ctx context.Context, s *syncer.Syncer, name string, src Source, limits
 	if err != nil {
 		return syncer.Report{}, err
 	}
-	return s.PushTree(ctx, head.EnvCourse(name), t.writer(c, src))
+	course := head.EnvCourse(name)
+	last, err := s.Resolve(ctx, course, "")
+	if err != nil && !errors.Is(err, head.ErrNotFound) {
+		return syncer.Report{}, err
+	}
+	w := t.writer(c, src)
+	r, err := s.PushTree(ctx, course, w.write)
+	if err == nil {
+		s.RecordStart(ctx, course, r.Version, last.Version, func(recorded []string) []string {
+			return w.places(slices.Concat(w.start, recorded))
+		})
+	}
+	return r, err
 }
 
 // sortedNames are the keys of a map in order.

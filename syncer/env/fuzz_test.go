@@ -39,7 +39,7 @@ func FuzzLayer(f *testing.F) {
 			return
 		}
 		stored := map[blob.Digest]bool{}
-		spec, err := tree.writer(Config{}, img)(t.Context(), func(d blob.Digest, b []byte) error {
+		spec, err := tree.writer(Config{}, img).write(t.Context(), func(d blob.Digest, b []byte) error {
 			stored[d] = true
 			if blob.Sum(b) != d {
 				t.Fatal("a blob under a wrong name")

@@ -36,9 +36,11 @@ type inode struct {
 	source *inode // of compiled Python; see bytecode.go
 
 	// set when its content was read
-	digest blob.Digest
-	index  blob.Digest // of its blocks
-	spool  int64       // where a small file lies in the spool
+	digest  blob.Digest
+	index   blob.Digest // of its blocks
+	spool   int64       // where a small file lies in the spool
+	spooled bool
+	elf     *elfFile // nil for what is none
 }
 
 // dirent is one name.

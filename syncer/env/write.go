@@ -20,40 +20,49 @@ import (
 // a spool on disk, because their packs follow the tree's order and not the layers'.
 type writer struct {
 	*tree
-	src    Source
-	config []byte
-	spool  *os.File
-	end    int64 // of the spool
-	put    syncer.Put
+	src      Source
+	settings Config
+	config   []byte // settings, encoded
+	spool    *os.File
+	end      int64 // of the spool
+	put      syncer.Put
+	start    []string // what the environment's programs will read first
 
 	spec   manifest.Spec
 	inodes []*inode // per entry
 	paths  []string // per entry, with a leading slash
 }
 
-// writer returns what syncer.PushTree calls.
-func (t *tree) writer(c Config, src Source) func(context.Context, syncer.Put) (*manifest.Spec, error) {
-	return func(ctx context.Context, put syncer.Put) (_ *manifest.Spec, err error) {
-		w := &writer{tree: t, src: src, put: put}
-		if w.config, err = c.Encode(); err != nil {
-			return nil, err
-		}
-		if w.spool, err = os.CreateTemp("", "syncer-env-"); err != nil {
-			return nil, err
-		}
-		defer w.spool.Close()
-		if err := os.Remove(w.spool.Name()); err != nil { // so that nothing is left of it
-			return nil, err
-		}
-		w.layOut()
-		if err := w.bare(); err != nil { // before anything is stored
-			return nil, err
-		}
-		if err := w.read(ctx); err != nil {
-			return nil, err
-		}
-		return &w.spec, w.fill(ctx)
+// writer writes the tree with its settings; see write.
+func (t *tree) writer(c Config, src Source) *writer {
+	return &writer{tree: t, settings: c, src: src}
+}
+
+// write is what syncer.PushTree calls.
+func (w *writer) write(ctx context.Context, put syncer.Put) (_ *manifest.Spec, err error) {
+	w.put = put
+	if w.config, err = w.settings.Encode(); err != nil {
+		return nil, err
 	}
+	if w.spool, err = os.CreateTemp("", "syncer-env-"); err != nil {
+		return nil, err
+	}
+	defer w.spool.Close()
+	if err := os.Remove(w.spool.Name()); err != nil { // so that nothing is left of it
+		return nil, err
+	}
+	w.layOut()
+	if err := w.bare(); err != nil { // before anything is stored
+		return nil, err
+	}
+	if err := w.read(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.fill(ctx); err != nil {
+		return nil, err
+	}
+	w.start = foresee(w.tree, &w.settings, w.text)
+	return &w.spec, nil
 }
 
 // layOut numbers the entries breadth first and gives each its chunk.
@@ -142,7 +151,7 @@ func (w *writer) bare() error {
 // read walks the source a second time and takes each content that is needed.
 func (w *writer) read(ctx context.Context) error {
 	conf := w.inodes[1]
-	conf.digest, conf.spool = blob.Sum(w.config), 0
+	conf.digest, conf.spool, conf.spooled = blob.Sum(w.config), 0, true
 	if err := w.keep(w.config); err != nil {
 		return err
 	}
@@ -157,7 +166,7 @@ func (w *writer) read(ctx context.Context) error {
 		if h.typ != manifest.File || h.size != ino.size {
 			return errChanged(h.name)
 		}
-		if err := w.take(ino, r); err != nil {
+		if err := w.take(ino, h.name, r); err != nil {
 			return fmt.Errorf("%q: %w", h.name, err)
 		}
 		return nil
@@ -176,9 +185,9 @@ func (w *writer) keep(b []byte) error {
 	return nil
 }
 
-func (w *writer) take(ino *inode, r io.Reader) error {
+func (w *writer) take(ino *inode, name string, r io.Reader) error {
 	whole, left := blake3.New(), ino.size
-	var index []byte
+	var index, text []byte
 	for left > 0 {
 		b := make([]byte, min(left, manifest.BlockSize))
 		if _, err := io.ReadFull(r, b); err != nil {
@@ -190,11 +199,17 @@ func (w *writer) take(ino *inode, r io.Reader) error {
 		left -= int64(len(b))
 		switch manifest.WhereSize(ino.size) {
 		case manifest.Pack:
-			ino.digest, ino.spool = blob.Sum(b), w.end
-			return w.keep(b)
+			ino.digest, ino.spool, ino.spooled = blob.Sum(b), w.end, true
+			return errors.Join(w.keep(b), w.keepStart(ino, name, b))
 		case manifest.Own:
 			ino.digest = blob.Sum(b)
-			return w.put(ino.digest, b)
+			return errors.Join(w.keepStart(ino, name, b), w.put(ino.digest, b))
+		}
+		if len(index) == 0 && len(b) > 4 && string(b[:4]) == elfMagic && ino.size <= maxELF {
+			text = make([]byte, 0, ino.size)
+		}
+		if text != nil {
+			text = append(text, b...)
 		}
 		_, _ = whole.Write(b)
 		d := blob.Sum(b)
@@ -204,6 +219,9 @@ func (w *writer) take(ino *inode, r io.Reader) error {
 		}
 	}
 	ino.digest, ino.index = blob.Digest(whole.Sum(nil)), blob.Sum(index)
+	if err := w.keepStart(ino, name, text); err != nil {
+		return err
+	}
 	return w.put(ino.index, index)
 }
 

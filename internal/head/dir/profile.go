@@ -1,9 +1,11 @@
 package dir
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -67,6 +69,27 @@ func (s *Store) give(f *os.File) {
 	}
 }
 
+// Profile implements head.Store.
+func (s *Store) Profile(ctx context.Context, course, node string) (p head.Profile, err error) {
+	if err := errors.Join(head.Check(ctx, course, ""), head.CheckNode(node)); err != nil {
+		return p, err
+	}
+	f, err := os.Open(s.path("profiles", course, node))
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(s.root)
+		return p, cmp.Or(err, head.ErrNotFound)
+	}
+	if err != nil {
+		return p, err
+	}
+	defer f.Close()
+	record, err := io.ReadAll(io.LimitReader(f, head.MaxProfileRecord+1))
+	if err != nil {
+		return p, err
+	}
+	return head.DecodeProfile(course, node, record)
+}
+
 // Profiles implements head.Store.
 func (s *Store) Profiles(ctx context.Context, course string) (all []head.Profile, err error) {
 	if err := head.Check(ctx, course, ""); err != nil {
@@ -74,11 +97,7 @@ func (s *Store) Profiles(ctx context.Context, course string) (all []head.Profile
 	}
 	nodes, err := s.names(ctx, head.CheckNode, "profiles", course)
 	for _, node := range nodes[:min(len(nodes), head.MaxProfiles)] {
-		record, err := s.read(s.path("profiles", course, node))
-		if err != nil {
-			continue // swept meanwhile, or not for us
-		}
-		if p, err := head.DecodeProfile(course, node, record); err == nil {
+		if p, err := s.Profile(ctx, course, node); err == nil { // else swept meanwhile, damaged, or not for us
 			all = append(all, p)
 		}
 	}

@@ -33,6 +33,21 @@ func (s *Store) PutProfile(ctx context.Context, p head.Profile) error {
 	return s.b.Replace(ctx, name, record, a.Generation)
 }
 
+// Profile implements head.Store.
+func (s *Store) Profile(ctx context.Context, course, node string) (p head.Profile, err error) {
+	if err := errors.Join(head.Check(ctx, course, ""), head.CheckNode(node)); err != nil {
+		return p, err
+	}
+	record, _, err := s.b.Read(ctx, "profiles/"+course+"/"+node, head.MaxProfileRecord)
+	if errors.Is(err, gcs.ErrNoObject) {
+		return p, head.ErrNotFound
+	}
+	if err != nil {
+		return p, err
+	}
+	return head.DecodeProfile(course, node, record)
+}
+
 // Profiles implements head.Store. They are small and many: they are read many at once.
 func (s *Store) Profiles(ctx context.Context, course string) ([]head.Profile, error) {
 	if err := head.Check(ctx, course, ""); err != nil {
@@ -54,18 +69,17 @@ func (s *Store) Profiles(ctx context.Context, course string) ([]head.Profile, er
 	g.SetLimit(32)
 	for _, node := range nodes {
 		g.Go(func() error {
-			record, _, err := s.b.Read(gctx, prefix+node, head.MaxRecord)
-			if errors.Is(err, gcs.ErrNoObject) {
-				return nil // swept meanwhile
+			p, err := s.Profile(gctx, course, node)
+			var bad *head.CorruptError
+			if errors.Is(err, head.ErrNotFound) || errors.As(err, &bad) {
+				return nil // swept meanwhile, or damaged
 			}
 			if err != nil {
 				return err
 			}
-			if p, err := head.DecodeProfile(course, node, record); err == nil {
-				mu.Lock()
-				defer mu.Unlock()
-				all = append(all, p)
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, p)
 			return nil
 		})
 	}

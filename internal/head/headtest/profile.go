@@ -38,6 +38,15 @@ func profiles(t *testing.T, s head.Store) {
 	require.NoError(t, s.PutProfile(ctx, seen("c", 1, "e", "<é>")))
 	require.Equal(t, map[string][]string{Node(1): {"e", "<é>"}, Node(2): {"a/b"}}, read("c"))
 	require.Equal(t, map[string][]string{Node(1): {"d"}}, read("d"))
+	one, err := s.Profile(ctx, "c", Node(1))
+	require.NoError(t, err)
+	require.Equal(t, seen("c", 1, "e", "<é>"), one)
+	for _, c := range []string{"c", "d", "e"} {
+		_, err = s.Profile(ctx, c, Node(3))
+		require.ErrorIs(t, err, head.ErrNotFound)
+	}
+	_, err = s.Profile(ctx, "c", "../"+Node(1)[3:])
+	require.Error(t, err)
 	names, err := s.Courses(ctx)
 	require.NoError(t, err)
 	require.Empty(t, names, "a profile alone is no course")
@@ -49,7 +58,16 @@ func profiles(t *testing.T, s head.Store) {
 	require.NoError(t, s.PutProfile(ctx, seen("c", 1, "a")))
 	require.Len(t, read("c"), 1)
 
+	long := seen("env.e", 1, many(head.MaxEnvProfile-2)...)
+	long.Paths = append(long.Paths, "root/lib.so", "root/lib.so//30")
+	require.NoError(t, s.PutProfile(ctx, long))
+	one, err = s.Profile(ctx, "env.e", Node(1))
+	require.NoError(t, err)
+	require.Equal(t, long.Paths, one.Paths, "an environment's start is long, and names blocks")
+
 	for _, bad := range []head.Profile{
+		seen("c", 1, "lib.so//30"), seen("env.e", 1, many(head.MaxEnvProfile+1)...), seen("env.e", 1, "a//b"), seen("env.e", 1, "a//01"), seen("env.e", 1, "a//-1"),
+		seen("env.e", 1, "//1"), seen("env.e", 1, "a//1//2"), seen("env.e", 1, strings.Repeat("x", head.MaxProfileRecord)),
 		seen("../c", 1),
 		{Course: "c", Node: "../" + Node(1)[3:]},
 		{Course: "c", Node: Node(1) + "0"},

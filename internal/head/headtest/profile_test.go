@@ -16,14 +16,14 @@ import (
 )
 
 func TestFitProfile(t *testing.T) {
-	fit := head.FitProfile(append([]string{"b", "", "../x", "b", "a\xff", "/x", "a"}, many(100)...))
+	fit := head.FitProfile("c", append([]string{"b", "", "../x", "b", "a\xff", "/x", "a"}, many(100)...))
 	require.Len(t, fit, head.MaxProfile)
 	require.Equal(t, []string{"b", "a", "elements/e0.py"}, fit[:3], "in their order, each once")
 	var long []string
 	for _, p := range many(100) {
 		long = append(long, strings.Repeat("<", 100)+p) // each < is six bytes of JSON
 	}
-	for _, paths := range [][]string{fit, head.FitProfile(long)} {
+	for _, paths := range [][]string{fit, head.FitProfile("c", long)} {
 		require.NotEmpty(t, paths)
 		_, err := seen("c", 1, paths...).Encode()
 		require.NoError(t, err)
@@ -79,12 +79,16 @@ func ownerOf(t *testing.T, path string) uint32 {
 func FuzzProfile(f *testing.F) {
 	b, _ := seen("c", 1, "elements/a.py", "<é>").Encode()
 	f.Add(b)
+	b, _ = seen("env.e", 1, "root/usr/lib/a.so", "root/usr/lib/a.so//7").Encode()
+	f.Add(b)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if p, err := head.DecodeProfile("c", Node(1), b); err == nil {
-			again, err := p.Encode()
-			require.NoError(t, err)
-			require.Equal(t, string(b), string(again))
-			require.Equal(t, p.Paths, append([]string(nil), head.FitProfile(p.Paths)...))
+		for _, course := range []string{"c", "env.e"} {
+			if p, err := head.DecodeProfile(course, Node(1), b); err == nil {
+				again, err := p.Encode()
+				require.NoError(t, err)
+				require.Equal(t, string(b), string(again))
+				require.Equal(t, p.Paths, append([]string(nil), head.FitProfile(course, p.Paths)...))
+			}
 		}
 	})
 }

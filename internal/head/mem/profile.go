@@ -2,6 +2,7 @@ package mem
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 
@@ -26,6 +27,20 @@ func (s *Store) PutProfile(ctx context.Context, p head.Profile) error {
 	defer s.mu.Unlock()
 	s.seen[[2]string{p.Course, p.Node}] = profile{data, time.Now()}
 	return nil
+}
+
+// Profile implements head.Store.
+func (s *Store) Profile(ctx context.Context, course, node string) (head.Profile, error) {
+	if err := errors.Join(head.Check(ctx, course, ""), head.CheckNode(node)); err != nil {
+		return head.Profile{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	of, ok := s.seen[[2]string{course, node}]
+	if !ok {
+		return head.Profile{}, head.ErrNotFound
+	}
+	return head.DecodeProfile(course, node, of.data)
 }
 
 // Profiles implements head.Store.

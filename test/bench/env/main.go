@@ -79,6 +79,11 @@ func (f far) GetVersion(ctx context.Context, course, version string) (head.Versi
 	return f.Store.GetVersion(ctx, course, version)
 }
 
+func (f far) Profile(ctx context.Context, course, node string) (head.Profile, error) {
+	time.Sleep(delay)
+	return f.Store.Profile(ctx, course, node)
+}
+
 func serve(dir string) error {
 	ctx := context.Background()
 	s, err := storage.Open(ctx, "dir://"+filepath.Join(dir, "store"))
@@ -91,7 +96,7 @@ func serve(dir string) error {
 		return err
 	}
 	defer c.Close()
-	fs, err := chunkfs.New(chunkfs.Config{Heads: f, Cache: c, Profiles: filepath.Join(dir, "profiles.json"), Log: zerolog.Nop()})
+	fs, err := chunkfs.New(chunkfs.Config{Heads: f, Cache: c, Share: f, ShareEvery: time.Second, Log: zerolog.Nop()})
 	if err != nil {
 		return err
 	}
@@ -186,9 +191,19 @@ func (b *bench) push(ctx context.Context, tarFile string) error {
 	return err
 }
 
-// cold is the first call of a node that has nothing, without and with a profile.
+// cold is the first call of a node that has nothing: where nothing is recorded of the
+// environment's start, where its push foresaw it, and where another node ran it before.
 func (b *bench) cold() error {
-	for _, what := range []string{"cold, no profile", "cold, profile", "cold, profile", "cold, profile"} {
+	profiles, pushed := filepath.Join(b.dir, "store", "profiles"), filepath.Join(b.dir, "pushed")
+	if err := os.Rename(profiles, pushed); err != nil {
+		return err
+	}
+	for _, what := range []string{"nothing recorded", "as pushed", "as pushed", "as pushed", "another ran it", "another ran it", "another ran it"} {
+		if what == "as pushed" {
+			if err := errors.Join(os.RemoveAll(profiles), os.CopyFS(profiles, os.DirFS(pushed))); err != nil {
+				return err
+			}
+		}
 		start := time.Now()
 		root, stop, err := b.mount(true)
 		if err != nil {
@@ -201,11 +216,16 @@ func (b *bench) cold() error {
 			var text []byte
 			text, err = os.ReadFile(filepath.Join(b.dir, "mnt", ".chunkfs", "status.json"))
 			err = errors.Join(err, json.Unmarshal(text, &s))
-			fmt.Printf("%-18s first call %7.0f ms, mount before it %.0f ms, %.1f MB read\n", what, ms(took), ms(mounted), float64(s.Cache.FetchedBytes)/1e6)
+			fmt.Printf("cold, %-17s first call %7.0f ms, mount before it %.0f ms, %.1f MB read\n", what, ms(took), ms(mounted), float64(s.Cache.FetchedBytes)/1e6)
 		}
-		stop()
+		stop() // the node writes what it saw
 		if err != nil {
 			return err
+		}
+		if what == "nothing recorded" {
+			if err := os.RemoveAll(profiles); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
