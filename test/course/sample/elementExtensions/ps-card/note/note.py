@@ -2,4 +2,4 @@
 
 
 def decorate(title):
-    return "ps-card-note", f"💡 {title}"
+    return "ps-card-note", f"☞ {title}"
