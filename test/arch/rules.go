@@ -77,7 +77,7 @@ var testOnly = []string{
 // testImports are further imports of one package's tests: the real parts that
 // they are tried against.
 var testImports = map[string][]string{
-	"chunkfs":       {"syncer"},
+	"chunkfs":       {"syncer", "syncer/env"},
 	"jobs/sandbox":  {"jobs/runtime/python"}, // whose files alone it takes
 	"jobs/pool":     {"jobs/runtime"},
 	"jobs/runtime":  {"jobs/sandbox"},
@@ -88,7 +88,7 @@ var testImports = map[string][]string{
 var libraries = map[string][]string{
 	"cloud.google.com/go/storage":            {"internal/blob/gcs", "internal/head/gcs"},
 	"github.com/fsouza/fake-gcs-server":      {"internal/blob/gcs", "internal/head/gcs", "syncer", "test/..."},
-	"github.com/hanwen/go-fuse":              {"chunkfs/...", "test/bench/..."},
+	"github.com/hanwen/go-fuse":              {"chunkfs/...", "test/bench/...", "test/e2e/browser"},
 	"github.com/hashicorp/nomad":             {"scheduler/fleet", "jobs/nomadjob", "nomad/...", "test/..."},
 	"go.opentelemetry.io/otel/sdk":           {"internal/telemetry"},
 	"github.com/google/go-containerregistry": {"syncer/env", "test/..."},

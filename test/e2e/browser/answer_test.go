@@ -10,19 +10,21 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 var openForm = regexp.MustCompile(`action="(/open/\d+)"><input type="hidden" name="token" value="([^"]+)"`)
 
 func TestAClosedVariantTakesNoAnswer(t *testing.T) {
-	d := startDev(t, sample(t))
-	page := d.page("/question/words/planets?seed=1")
+	d := theSample(t)
+	page := d.page("/question/words/planets?seed=71")
 	submit, open := submitForm.FindStringSubmatch(page), openForm.FindStringSubmatch(page)
 	require.NotNil(t, open)
 	answer := url.Values{"token": {submit[2]}, "answers": {`{"planet":"Mars"}`}, "action": {"grade"}}
@@ -45,57 +47,87 @@ func TestAClosedVariantTakesNoAnswer(t *testing.T) {
 // write makes a question of its own.
 func (d *dev) write(qid string, files map[string]string) {
 	d.t.Helper()
+	dir := filepath.Join(d.dir, "questions", qid)
 	for name, text := range files {
-		file := filepath.Join(d.dir, "questions", qid, name)
+		file := filepath.Join(dir, name)
 		require.NoError(d.t, os.MkdirAll(filepath.Dir(file), 0o755))
 		require.NoError(d.t, os.WriteFile(file, []byte(text), 0o644))
 	}
 }
 
+// copy makes a question like another one, but for its UUID, and waits until it is served.
+func (d *dev) copy(from, to string) {
+	d.t.Helper()
+	require.NoError(d.t, os.CopyFS(filepath.Join(d.dir, "questions", to), os.DirFS(filepath.Join(d.dir, "questions", from))))
+	d.write(to, map[string]string{"info.json": `{"title": "A copy", "type": "v3"}`})
+	d.shown("/question/" + to)
+}
+
+// shown is a page once it is there: its question was written a moment ago.
+func (d *dev) shown(path string) (page string) {
+	d.t.Helper()
+	require.Eventually(d.t, func() bool {
+		var status int
+		status, page = d.get(path)
+		return status == http.StatusOK && !strings.Contains(page, "has no ")
+	}, bound, tick, path)
+	return page
+}
+
 // Tabs that answer one variant at once take turns: each submission is graded with
-// those before it kept, and none is lost.
+// those before it kept, and none is lost. Each says itself when its code ran.
 func TestTabsTakeTurns(t *testing.T) {
-	dir := sample(t)
-	d := &dev{t: t, dir: dir, cache: t.TempDir(), binary: binary, stderr: &locked{}}
+	d := theSample(t)
 	d.write("own/slow", map[string]string{
-		"info.json": `{"title": "Slow", "type": "v3"}`, "question.html": `<input name="x">`,
-		"server.py": "import time\n\ndef parse(data):\n    time.sleep(0.3)\n\ndef grade(data):\n    data['score'] = 1\n",
+		"info.json":     `{"title": "Slow", "type": "v3"}`,
+		"question.html": `{{^feedback.to}}<input name="x">{{/feedback.to}}{{#feedback.to}}<p>from {{feedback.from}} to {{feedback.to}}</p>{{/feedback.to}}`,
+		"server.py": "import time\n\ndef parse(data):\n    data['feedback']['from'] = time.monotonic()\n    time.sleep(0.1)\n\n" +
+			"def grade(data):\n    data['feedback']['to'] = time.monotonic()\n    data['score'] = 1\n",
 	})
-	d.run()
-	page := d.page("/question/own/slow?seed=1")
-	submit := submitForm.FindStringSubmatch(page)
+	const tabs = 4
+	submit := submitForm.FindStringSubmatch(d.shown("/question/own/slow?seed=1"))
+	locations := make([]string, tabs)
 	var wg sync.WaitGroup
-	for i := range 4 {
+	for i := range tabs {
 		wg.Go(func() {
-			status, _ := d.post(submit[1], d.URL, url.Values{"token": {submit[2]}, "answers": {fmt.Sprintf(`{"x":"%d"}`, i)}, "action": {"grade"}}, nil)
-			require.Equal(t, http.StatusSeeOther, status)
+			var status int
+			status, locations[i] = d.post(submit[1], d.URL, url.Values{"token": {submit[2]}, "answers": {fmt.Sprintf(`{"x":"%d"}`, i)}, "action": {"grade"}}, nil)
+			assert.Equal(t, http.StatusSeeOther, status)
 		})
 	}
 	wg.Wait()
-	page = d.page("/question/own/slow?seed=1")
-	for n := 1; n <= 4; n++ {
-		has(t, page, fmt.Sprintf(">%d · 100 %%", n))
+	page := d.page(locations[0])
+	attempts := regexp.MustCompile(`<a href="([^"]+)"[^>]*>(\d) · 100 %`).FindAllStringSubmatch(page, -1)
+	require.Len(t, attempts, tabs, "none is lost")
+	var end float64
+	for _, a := range attempts {
+		shown := d.page(html.UnescapeString(a[1]))
+		panel := d.page(submittedFrame.FindStringSubmatch(shown)[1])
+		ran := regexp.MustCompile(`from ([\d.]+) to ([\d.]+)`).FindStringSubmatch(panel)
+		require.NotNil(t, ran, panel)
+		from, err := strconv.ParseFloat(ran[1], 64)
+		require.NoError(t, err)
+		require.Greater(t, from, end, "attempt %s began when the one before it had ended", a[2])
+		end, err = strconv.ParseFloat(ran[2], 64)
+		require.NoError(t, err)
 	}
-	times := regexp.MustCompile(`title="\d+ \w+, (\d\d:\d\d:\d\d)">\d ·`).FindAllStringSubmatch(page, -1)
-	require.Len(t, times, 4)
-	require.NotEqual(t, times[0][1], times[3][1], "0.3 s each, one after another, last more than a second together")
 }
+
+var submittedFrame = regexp.MustCompile(`title="The submitted answer" src="([^"]+)"`)
 
 // What is handed in comes back from the address that the panel is told.
 func TestUploadsAreServed(t *testing.T) {
-	dir := sample(t)
-	d := &dev{t: t, dir: dir, cache: t.TempDir(), binary: binary, stderr: &locked{}}
+	d := theSample(t)
 	d.write("own/upload", map[string]string{
 		"info.json": `{"title": "Upload", "type": "v3"}`,
 		"question.html": `{{^submitted_answers._files}}<input type="file" name="work" aria-label="Work">{{/submitted_answers._files}}` +
 			`{{#submitted_answers._files}}<a href="{{options.submission_files_url}}/{{name}}">{{name}}</a>{{/submitted_answers._files}}`,
 	})
-	d.run()
-	page := d.page("/question/own/upload?seed=1")
+	page := d.shown("/question/own/upload?seed=1")
 	submit := submitForm.FindStringSubmatch(page)
 	_, to := d.post(submit[1], d.URL, url.Values{"token": {submit[2]}, "answers": {`{"_files":[{"name":"notes.txt","contents":"aGVsbG8="}]}`}}, nil)
 	page = d.page(to)
-	frame := regexp.MustCompile(`title="The submitted answer" src="([^"]+)"`).FindStringSubmatch(page)
+	frame := submittedFrame.FindStringSubmatch(page)
 	require.NotNil(t, frame, page)
 	file := regexp.MustCompile(`href="(/submission/[^"]+/file/notes.txt)"`).FindStringSubmatch(d.page(frame[1]))
 	require.NotNil(t, file, d.page(frame[1]))
@@ -109,7 +141,7 @@ func TestUploadsAreServed(t *testing.T) {
 var playForm = regexp.MustCompile(`action="/play">\s*<input type="hidden" name="token" value="([^"]+)"`)
 
 func TestThePlaygroundRunsPrograms(t *testing.T) {
-	d := startDev(t, sample(t))
+	d := theSample(t)
 	has(t, d.page("/"), `href="/play"`)
 	page := d.page("/play")
 	token := playForm.FindStringSubmatch(page)

@@ -28,6 +28,9 @@ import (
 var binary string
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(passEnv); dir != "" {
+		passThrough(dir)
+	}
 	dir, err := os.MkdirTemp("", "prairie-browser-")
 	if err == nil {
 		binary = filepath.Join(dir, "prairielambda")
@@ -39,8 +42,11 @@ func TestMain(m *testing.M) {
 	code := 1
 	if err == nil {
 		code = m.Run()
-	} else {
+		err = endShared()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		code = 1
 	}
 	os.RemoveAll(dir)
 	os.Exit(code)
@@ -87,12 +93,21 @@ func sample(t *testing.T) string {
 // startDev starts dev on a free port and waits until it has said where.
 func startDev(t testing.TB, dir string, args ...string) *dev {
 	t.Helper()
-	if exec.Command("/usr/bin/python3", "-c", "import numpy, sympy, lxml").Run() != nil {
-		need(t, "a /usr/bin/python3 with numpy, sympy and lxml")
-	}
+	needPython(t)
 	d := &dev{t: t, dir: dir, cache: t.TempDir(), binary: binary, stderr: &locked{}}
 	d.run(args...)
 	return d
+}
+
+var pythonLacks = sync.OnceValue(func() error {
+	return exec.Command("/usr/bin/python3", "-c", "import numpy, sympy, lxml").Run()
+})
+
+func needPython(t testing.TB) {
+	t.Helper()
+	if pythonLacks() != nil {
+		need(t, "a /usr/bin/python3 with numpy, sympy and lxml")
+	}
 }
 
 // run starts d and sees to its end.
@@ -207,7 +222,7 @@ func (d *dev) left() (all []string) {
 }
 
 func TestDevServesACourse(t *testing.T) {
-	d := startDev(t, sample(t))
+	d := theSample(t)
 	list := d.page("/")
 	require.Contains(t, list, "Prairie Sample")
 	require.Contains(t, list, `href="/question/calculus/derivatives/cubic"`)
@@ -247,23 +262,10 @@ func version(t *testing.T, d *dev) string {
 }
 
 func TestAnEditIsShown(t *testing.T) {
+	t.Parallel()
 	d := startDev(t, sample(t))
 	require.Contains(t, d.panel("/question/physics/incline"), "rests on a slope")
-	events, err := http.Get(d.URL + "/events")
-	require.NoError(t, err)
-	defer events.Body.Close()
-	lines := bufio.NewScanner(events.Body)
-	next := func(event string) {
-		t.Helper()
-		for lines.Scan() {
-			if lines.Text() == "event: "+event {
-				return
-			}
-		}
-		t.Fatal("the stream of events ended")
-	}
-	next("hello")
-
+	next := d.events()
 	d.edit("questions/physics/incline/question.html", "rests on a slope", "stands on a hill")
 	next("changed")
 	require.Contains(t, d.panel("/question/physics/incline"), "stands on a hill")
@@ -285,7 +287,28 @@ func TestAnEditIsShown(t *testing.T) {
 	require.Contains(t, list, "calculus/derivatives/cubic", "the list still opens")
 }
 
+// events follows the page's changes: what it returns waits for the next of a name.
+func (d *dev) events() (next func(event string)) {
+	d.t.Helper()
+	events, err := http.Get(d.URL + "/events")
+	require.NoError(d.t, err)
+	d.t.Cleanup(func() { events.Body.Close() })
+	lines := bufio.NewScanner(events.Body)
+	next = func(event string) {
+		d.t.Helper()
+		for lines.Scan() {
+			if lines.Text() == "event: "+event {
+				return
+			}
+		}
+		d.t.Fatal("the stream of events ended")
+	}
+	next("hello")
+	return next
+}
+
 func TestNothingIsLeft(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
 		t.Run(sig.String(), func(t *testing.T) {
 			d := startDev(t, sample(t))
@@ -310,7 +333,7 @@ func TestNothingIsLeft(t *testing.T) {
 }
 
 func TestSharedPortIsRefused(t *testing.T) {
-	d := startDev(t, sample(t))
+	d := theSample(t)
 	port := d.URL[strings.LastIndexByte(d.URL, ':')+1:]
 	_, err := strconv.Atoi(port)
 	require.NoError(t, err)

@@ -13,6 +13,7 @@ import (
 // A page that others can reach lets in whoever has the address that was printed,
 // once; panels load what they need without a cookie.
 func TestAPageThatOthersCanReach(t *testing.T) {
+	t.Parallel()
 	dir := sample(t)
 	d := &dev{t: t, dir: dir, cache: t.TempDir(), binary: binary, stderr: &locked{}}
 	d.run("--listen", "0.0.0.0:0")

@@ -42,6 +42,7 @@ func (d *dev) graded(location string) (page string) {
 // What students do to a grader, on the author's page: every submission comes to
 // its end, and the page says which.
 func TestSubmissionsAreGradedOutside(t *testing.T) {
+	t.Parallel()
 	root, dir := t.TempDir(), sample(t)
 	course.GraderRoot(t, root)
 	course.AddGrader(t, dir, "outside", "3")
@@ -50,6 +51,7 @@ func TestSubmissionsAreGradedOutside(t *testing.T) {
 
 // The same without root: its environment lies on a mount of the author's own.
 func TestSubmissionsAreGradedOutsideWithoutRoot(t *testing.T) {
+	t.Parallel()
 	d, cgroup := asStranger(t)
 	fuseForAll(t)
 	root := filepath.Join(filepath.Dir(d.dir), "root")

@@ -82,6 +82,7 @@ def test(element_html, element_index, data):
 `
 
 func TestARealisticCourseRunsAsItIs(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "tam212")
 	for name, text := range realistic {
 		file := filepath.Join(dir, filepath.FromSlash(name))

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,24 +19,42 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/test/course"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
-// stranger is nobody, who has a name at least: fusermount3 asks for it.
-const stranger = 65534
+// stranger makes a user whom nothing on this machine belongs to, until the test has
+// ended. It has a name, for fusermount3 asks for one.
+func stranger(t *testing.T) *syscall.Credential {
+	t.Helper()
+	machine.Root(t)
+	name := fmt.Sprintf("prairie-author-%d", os.Getpid())
+	out, err := exec.Command("useradd", "--system", "--no-create-home", "--user-group", "--shell", "/bin/false", name).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	t.Cleanup(func() {
+		out, err := exec.Command("userdel", "--force", name).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	})
+	who, err := user.Lookup(name)
+	require.NoError(t, err)
+	uid, err := strconv.ParseUint(who.Uid, 10, 32)
+	require.NoError(t, err)
+	gid, err := strconv.ParseUint(who.Gid, 10, 32)
+	require.NoError(t, err)
+	require.NotZero(t, uid*gid)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
 
 // asStranger is a dev that a user without root starts, with a cgroup of its own.
 func asStranger(t *testing.T) (d *dev, cgroup string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		need(t, "root, to become somebody else")
-	}
+	who := stranger(t)
 	dir, err := os.MkdirTemp("/tmp", "prairie-author-")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	d = &dev{
 		t: t, dir: filepath.Join(dir, "sample"), cache: filepath.Join(dir, "cache"), binary: filepath.Join(dir, "prairielambda"),
 		env: []string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, "HOME=" + dir}, stderr: &locked{},
-		attr: &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: stranger, Gid: stranger}},
+		attr: &syscall.SysProcAttr{Credential: who},
 	}
 	require.NoError(t, course.WriteSample(d.dir))
 	copyFile(t, binary, d.binary)
@@ -43,7 +63,7 @@ func asStranger(t *testing.T) (d *dev, cgroup string) {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(p, stranger, stranger)
+		return os.Lchown(p, int(who.Uid), int(who.Gid))
 	}))
 	cgroup = fmt.Sprintf("/prairie-author-%d", os.Getpid())
 	for _, tree := range []string{"memory", "pids", "unified", ""} { // of a hybrid or v1 machine, or the one of v2
@@ -55,7 +75,7 @@ func asStranger(t *testing.T) (d *dev, cgroup string) {
 		require.NoError(t, os.Mkdir(cg, 0o755))
 		t.Cleanup(func() { _ = os.Remove(cg) })
 		for _, f := range []string{"", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"} {
-			_ = os.Chown(filepath.Join(cg, f), stranger, stranger) // not every tree has every file
+			_ = os.Chown(filepath.Join(cg, f), int(who.Uid), int(who.Gid)) // not every tree has every file
 		}
 		if _, err := os.Stat(filepath.Join(cg, "cgroup.controllers")); err == nil {
 			f, err := os.Open(cg)
