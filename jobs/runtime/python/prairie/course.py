@@ -2,7 +2,8 @@
 
 Guarantees: course elements win over those of the PrairieLearn root; an element
 is a real directory (not a symlink) with an info.json; names that climb out of
-their directory name nothing. Files are read when a call first needs them; a broken info.json is a QuestionError naming it.
+their directory name nothing. Files are read when a call first needs them, and once; a broken info.json is a
+QuestionError naming it.
 """
 
 from __future__ import annotations
@@ -34,22 +35,42 @@ class Course:
         if self.prairielearn:
             pairs.append((self.prairielearn, "/prairielearn"))
         self.roots = Roots(pairs)
+        self._questions: Dict[str, str] = {}  # directories that are questions, by QID
+        self._infos: Dict[str, dict] = {}
+        self._templates: Dict[str, str] = {}
         self._elements: Dict[str, Optional[Element]] = {}
         self._aliases: Optional[Dict[str, str]] = None
         self._extensions: Dict[str, dict] = {}
 
     def question(self, qid: str) -> str:
         """Return the directory of a question, or raise Missing."""
-        directory = f"{self.root}/questions/{qid}"
-        if _inside(qid) and any(
-            os.path.isfile(f"{directory}/{name}") for name in ("info.json", "server.py", "question.html")
-        ):
-            return directory
-        raise Missing("question_missing", f"the course has no question {qid!r}")
+        if qid not in self._questions:
+            directory = f"{self.root}/questions/{qid}"
+            if not _inside(qid) or not any(
+                os.path.isfile(f"{directory}/{name}") for name in ("info.json", "server.py", "question.html")
+            ):
+                raise Missing("question_missing", f"the course has no question {qid!r}")
+            self._questions[qid] = directory
+        return self._questions[qid]
 
     def question_info(self, directory: str) -> dict:
         """Return a question's info.json; an empty one where the file is not there."""
-        return self._info(f"{directory}/info.json") or {}
+        if directory not in self._infos:
+            self._infos[directory] = self._info(f"{directory}/info.json") or {}
+        return self._infos[directory]
+
+    def template(self, qid: str) -> str:
+        """Return a question's question.html."""
+        if qid not in self._templates:
+            try:
+                with open(f"{self.root}/questions/{qid}/question.html", "rb", buffering=0) as file:
+                    self._templates[qid] = file.read().decode("utf-8")
+            except FileNotFoundError:
+                raise QuestionError(f"question {qid!r} has no question.html") from None
+            except (OSError, UnicodeDecodeError) as exc:
+                self.roots.refuse_store_failure(exc)
+                raise QuestionError(f"{qid}/question.html: {exc}") from None
+        return self._templates[qid]
 
     def options(self, question: Optional[str]) -> dict:
         """Return the paths that data["options"] carries, as course code sees them."""

@@ -133,7 +133,7 @@ def _run(session: Any, qid: str, method: str, data: dict, clock: Clock) -> Dict[
     html, content, processed = "", b"", []
     if method != "generate":
         elements = ElementPhase(session, method, before, work, clock)
-        html = _document(session, directory, qid, work, clock)
+        html = _document(session, qid, work, clock)
         html = elements.run(html, session.course.element, session.course.extensions)
         content, processed = elements.file or b"", list(elements.processed)
         _report_foreign(session, qid, elements.foreign)
@@ -166,16 +166,9 @@ def _run(session: Any, qid: str, method: str, data: dict, clock: Clock) -> Dict[
     return {**answer, "processed_elements": processed}
 
 
-def _document(session: Any, directory: str, qid: str, data: dict, clock: Clock) -> str:
+def _document(session: Any, qid: str, data: dict, clock: Clock) -> str:
     """Return question.html after mustache and <markdown>."""
-    try:
-        with open(f"{directory}/question.html", "rb", buffering=0) as file:
-            template = file.read().decode("utf-8")
-    except FileNotFoundError:
-        raise QuestionError(f"question {qid!r} has no question.html") from None
-    except (OSError, UnicodeDecodeError) as exc:
-        session.course.roots.refuse_store_failure(exc)
-        raise QuestionError(f"{qid}/question.html: {exc}") from None
+    template = session.course.template(qid)
     try:
         html = clock.time("mustache", mustache.render, template, data)
     except mustache.TemplateError as exc:

@@ -224,3 +224,41 @@ class External(CourseCase):
         )
         self.assertEqual(self.call("phase", "generate")["data"]["params"], {"ok": True})
         self.assertTrue(os.path.isdir(self.root))
+
+
+class Again(CourseCase):
+    """A later session of the same process, as a rehearsal has."""
+
+    def test_reads_no_file_of_the_course_again(self) -> None:
+        self.element("def render(element_html, data): return '<b>b</b>'")
+        self.question("def generate(data): data['params']['n'] = 1", "<x-a></x-a>{{params.n}}")
+
+        def work() -> list:
+            import sys
+
+            from prairie import session
+
+            opened: list = []
+            watching = [True]
+            root = self.root
+
+            def hook(event: str, args: Any) -> None:
+                if event == "open" and watching and isinstance(args[0], str) and args[0].startswith(root):
+                    opened.append(args[0])
+
+            sys.addaudithook(hook)
+            counts, one = [], None
+            for _ in range(2):
+                one = session.Session({"course": root, "question": "q"}, one)
+                data = {**full("render"), "params": {"n": 1}}
+                one.seed(data)
+                answer = one.call({"type": "phase", "method": "render"}, data)
+                assert answer["html"] == "<b>b</b>1", answer
+                counts.append(len(opened))
+                opened.clear()
+            watching.clear()
+            return counts
+
+        first, second = forked(work)
+        self.assertGreater(first, 3)
+        self.assertEqual(second, 0)
