@@ -32,6 +32,12 @@ variable "mount" {
   description = "as in chunkfs-holder.nomad.hcl"
 }
 
+variable "settle" {
+  type        = string
+  default     = "5s"
+  description = "how long a new one must have been healthy before the next old one goes"
+}
+
 job "prairie-chunkfs" {
   type        = "system"
   datacenters = var.datacenters
@@ -43,7 +49,7 @@ job "prairie-chunkfs" {
     canary           = 25
     auto_promote     = true
     max_parallel     = 1
-    min_healthy_time = "5s"
+    min_healthy_time = var.settle
     healthy_deadline = "2m"
   }
 

@@ -130,11 +130,11 @@ job "prairie-scheduler" {
       check {
         type     = "http"
         path     = "/healthz"
-        interval = "5s"
+        interval = "2s"
         timeout  = "3s"
 
         check_restart {
-          limit = 6
+          limit = 15
           grace = "60s"
         }
       }

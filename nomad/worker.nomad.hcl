@@ -67,6 +67,12 @@ variable "memory" {
   description = "MiB that one worker reserves"
 }
 
+variable "settle" {
+  type        = string
+  default     = "5s"
+  description = "how long a new one must have been healthy before the next old one goes"
+}
+
 job "prairie-worker" {
   type        = "service"
   datacenters = var.datacenters
@@ -84,14 +90,14 @@ job "prairie-worker" {
     auto_promote     = true
     auto_revert      = true
     max_parallel     = 1
-    min_healthy_time = "5s"
+    min_healthy_time = var.settle
     healthy_deadline = "3m"
   }
 
   # A drained client gives its workers away one by one.
   migrate {
     max_parallel     = 1
-    min_healthy_time = "5s"
+    min_healthy_time = var.settle
     healthy_deadline = "3m"
   }
 
@@ -145,11 +151,11 @@ job "prairie-worker" {
       check {
         type     = "http"
         path     = "/readyz"
-        interval = "5s"
+        interval = "2s"
         timeout  = "3s"
 
         check_restart {
-          limit = 6
+          limit = 15
           grace = "60s"
         }
       }

@@ -1,9 +1,9 @@
-// Package nomad runs real Nomad agents for tests and for `make cluster`: one
-// agent that is server and client on loopback, or a cluster in network
-// namespaces of this machine.
+// Package nomad runs real Nomad agents for tests and for `make cluster`: three
+// servers and two clients in network and mount namespaces of this machine.
 //
-// It guarantees that Close ends what was started, jobs first, and leaves no
-// mount and no process; it ends only processes that it started.
+// It guarantees that Down ends what was started, jobs first, and leaves no mount,
+// no process and no link, also for a cluster that another process made; it ends
+// only what lives in the cluster's namespaces.
 package nomad
 
 import (
@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,20 +85,6 @@ func NewSecret() (string, error) {
 	var b [16]byte
 	_, err := rand.Read(b[:])
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), err
-}
-
-// Loopback is the configuration of an agent beside others on loopback.
-func Loopback(program, dir string) (AgentConfig, error) {
-	cfg := AgentConfig{Program: program, Dir: dir, Name: filepath.Base(dir), IP: "127.0.0.1", Device: "lo", Expect: 1}
-	for i := range cfg.Ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return cfg, err
-		}
-		defer l.Close()
-		cfg.Ports[i] = l.Addr().(*net.TCPAddr).Port
-	}
-	return cfg, nil
 }
 
 // NewAgent writes the agent's configuration; Start starts it.

@@ -23,6 +23,7 @@ import (
 type Cluster struct {
 	Dir    string
 	Secret string // management token
+	Net    int    // third byte of its addresses, and in the names of its links
 	Nodes  []*Node
 }
 
@@ -36,21 +37,38 @@ type Node struct {
 	config AgentConfig
 }
 
-const (
-	bridge = "prl-br"
-	subnet = "10.231.77."
-)
+// firstNet is the net of a cluster where no other one runs.
+const firstNet = 77
+
+func (c *Cluster) ip(host int) string { return fmt.Sprintf("10.231.%d.%d", c.Net, host) }
+
+func (c *Cluster) bridge() string { return fmt.Sprintf("prl%d", c.Net) }
+
+// wire makes the bridge that all machines hang on, on the first net that no other
+// cluster has.
+func (c *Cluster) wire() (err error) {
+	for c.Net = firstNet; c.Net < firstNet+20; c.Net++ {
+		if err = ip("link add " + c.bridge() + " type bridge"); err == nil || !strings.Contains(err.Error(), "exists") {
+			break
+		}
+	}
+	if err != nil {
+		c.Net = 0 // nothing of ours to take away
+		return err
+	}
+	return errors.Join(c.save(), ip("addr add "+c.ip(1)+"/24 dev "+c.bridge()), ip("link set "+c.bridge()+" up"))
+}
 
 // NewCluster makes the machines below dir; no agent runs yet. What fails leaves
 // things behind that Down removes.
 func NewCluster(program, dir string) (*Cluster, error) {
-	if _, err := os.Stat(dir); err == nil {
+	c := &Cluster{Dir: dir}
+	if _, err := os.Stat(c.file()); err == nil {
 		return nil, fmt.Errorf("%s is there: a cluster runs, or ended badly; take it down first", dir)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	c := &Cluster{Dir: dir}
 	var err error
 	if c.Secret, err = NewSecret(); err != nil {
 		return c, err
@@ -58,19 +76,14 @@ func NewCluster(program, dir string) (*Cluster, error) {
 	if err := Plugin(dir); err != nil {
 		return c, err
 	}
-	for _, args := range []string{"link add " + bridge + " type bridge", "addr add " + subnet + "1/24 dev " + bridge, "link set " + bridge + " up"} {
-		if err := ip(args); err != nil {
-			return c, err
-		}
+	if err := c.wire(); err != nil {
+		return c, err
 	}
-	servers := []string{subnet + "11", subnet + "12", subnet + "13"}
+	servers := []string{c.ip(11), c.ip(12), c.ip(13)}
 	for i, name := range []string{"server1", "server2", "server3", "client1", "client2"} {
-		n := &Node{Name: name, IP: subnet + strconv.Itoa(11+i), Link: "prl-" + name}
+		n := &Node{Name: name, IP: c.ip(11 + i), Link: c.bridge() + "-" + name}
 		c.Nodes = append(c.Nodes, n)
-		if err := n.make(dir); err != nil {
-			return c, err
-		}
-		if err := c.save(); err != nil {
+		if err := c.make(n); err != nil {
 			return c, err
 		}
 		n.config = AgentConfig{
@@ -89,9 +102,9 @@ func NewCluster(program, dir string) (*Cluster, error) {
 	return c, nil
 }
 
-// make makes the machine: namespaces, a cable, and a state directory of its own
-// at the same path as everybody's.
-func (n *Node) make(dir string) error {
+// make makes a machine: namespaces, a cable, and a state directory of its own at
+// the same path as everybody's.
+func (c *Cluster) make(n *Node) error {
 	keeper := exec.Command("unshare", "--mount", "--net", "--propagation", "slave", "sleep", "infinity")
 	keeper.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := keeper.Start(); err != nil {
@@ -99,6 +112,9 @@ func (n *Node) make(dir string) error {
 	}
 	n.Keeper = keeper.Process.Pid
 	go keeper.Wait() // no zombie stays
+	if err := c.save(); err != nil {
+		return err
+	}
 	if err := Await(context.Background(), "namespaces", func() error {
 		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", n.Keeper)); err != nil || strings.TrimSpace(string(b)) != "sleep" {
 			return fmt.Errorf("%s: %w", b, err)
@@ -107,7 +123,7 @@ func (n *Node) make(dir string) error {
 	}); err != nil {
 		return err
 	}
-	own, shared := filepath.Join(dir, n.Name, "state"), filepath.Join(dir, "state")
+	own, shared := filepath.Join(c.Dir, n.Name, "state"), filepath.Join(c.Dir, "state")
 	for _, d := range []string{own, shared} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
@@ -116,14 +132,14 @@ func (n *Node) make(dir string) error {
 	if err := ip(fmt.Sprintf("link add %s type veth peer name eth0 netns %d", n.Link, n.Keeper)); err != nil {
 		return err
 	}
-	if err := ip(fmt.Sprintf("link set %s master %s up", n.Link, bridge)); err != nil {
+	if err := ip(fmt.Sprintf("link set %s master %s up", n.Link, c.bridge())); err != nil {
 		return err
 	}
 	for _, args := range [][]string{
 		{"ip", "link", "set", "lo", "up"},
 		{"ip", "addr", "add", n.IP + "/24", "dev", "eth0"},
 		{"ip", "link", "set", "eth0", "up"},
-		{"ip", "route", "add", "default", "via", subnet + "1"},
+		{"ip", "route", "add", "default", "via", c.ip(1)},
 		{"mount", "--bind", own, shared},
 	} {
 		if _, err := n.Inside(args...); err != nil {
@@ -132,6 +148,9 @@ func (n *Node) make(dir string) error {
 	}
 	return nil
 }
+
+// Path is where this machine sees what the node sees at p.
+func (n *Node) Path(p string) string { return fmt.Sprintf("/proc/%d/root%s", n.Keeper, p) }
 
 // Inside runs a program to its end on the machine and returns what it printed.
 func (n *Node) Inside(args ...string) (string, error) {
@@ -224,8 +243,8 @@ func Down(ctx context.Context, dir string) error {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
-	if _, err := os.Stat("/sys/class/net/" + bridge); err == nil {
-		errs = append(errs, ip("link del "+bridge))
+	if _, err := os.Stat("/sys/class/net/" + c.bridge()); err == nil {
+		errs = append(errs, ip("link del "+c.bridge()))
 	}
 	return errors.Join(append(errs, Sweep(dir))...)
 }

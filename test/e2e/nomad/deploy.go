@@ -29,6 +29,7 @@ type Deployment struct {
 	Least   int // bounds of scaling; none when both are 0
 	Most    int
 	Quiet   string // before there are fewer workers, as in 5m
+	Settle  string // of updates; empty: the specifications' default
 	Others  bool   // scale, not the gateways
 	Gates   int
 	Port    int // of gateways; 0 lets Nomad choose
@@ -57,6 +58,11 @@ func (d *Deployment) Vars(spec string) []string {
 		"sync":           {"store=" + d.Store(), "repositories=" + d.Dir},
 		"sync-gc":        {"store=" + d.Store()},
 		"sync-verify":    {"store=" + d.Store()},
+	}
+	if d.Settle != "" {
+		for _, updated := range []string{"worker", "chunkfs"} {
+			all[updated] = append(all[updated], "settle="+d.Settle)
+		}
 	}
 	if d.Most > 0 {
 		all["worker"] = append(all["worker"], fmt.Sprintf("least=%d", d.Least), fmt.Sprintf("most=%d", d.Most))

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -37,21 +39,24 @@ func withProbe(t *testing.T, course string) string {
 }
 
 // A sandbox sees nothing of Nomad: neither a question's nor a program's.
-func noSandboxSeesNomad(t *testing.T, d *Deployment, gateway string) {
-	work := d.running(t, "prairie-worker")[0].ID
-	things := []string{strings.TrimPrefix(d.Agent.Address, "http://"), d.Agent.Dir}
+func noSandboxSeesNomad(t *testing.T, c *Cluster, d *Deployment, gateway string) {
+	alloc := d.running(t, "prairie-worker")[0]
+	work := alloc.ID
+	node := c.Nodes[slices.IndexFunc(c.Nodes, func(n *Node) bool { return n.Name == alloc.NodeName })]
+	things := []string{strings.TrimPrefix(node.Agent.Address, "http://"), strings.TrimPrefix(d.Agent.Address, "http://"), node.Agent.Dir}
 	for _, name := range []string{".", "worker", "worker/secrets", "worker/secrets/ticket.pub", "worker/secrets/api.sock", "worker/local/start", "alloc", "alloc/logs"} {
-		things = append(things, d.inAlloc(t, work, name))
+		things = append(things, filepath.Join(node.Agent.Dir, "data", "alloc", work, name))
 	}
-	// The same look from outside finds what is there: it can fail.
+	// The same look from outside finds what is there: it can fail. There it need not
+	// walk through the whole machine.
 	args, err := json.Marshal(things)
 	require.NoError(t, err)
-	program := look + "\nimport json, sys\nprint(json.dumps(look(json.loads(sys.stdin.read()))))\n"
-	outside := exec.Command("python3", "-c", program)
+	program := look + "\nimport json, sys\nprint(json.dumps(look(json.loads(sys.stdin.read()), *sys.argv[1:])))\n"
+	outside := exec.Command("nsenter", "-t", strconv.Itoa(node.Keeper), "-m", "-n", "python3", "-c", program, things[3])
 	outside.Stdin, outside.Env = bytes.NewReader(args), []string{"NOMAD_ALLOC_ID=" + work, "PATH=/usr/bin"}
 	out, err := outside.Output()
 	require.NoError(t, err)
-	for _, want := range []string{"environment: NOMAD_ALLOC_ID", "connected: " + things[0], "worker/secrets/api.sock", "cmdline of"} {
+	for _, want := range []string{"environment: NOMAD_ALLOC_ID", "connected: " + things[0], "connected: " + things[1], "worker/secrets/api.sock", "cmdline of"} {
 		require.Contains(t, string(out), want)
 	}
 

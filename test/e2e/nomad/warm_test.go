@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -13,51 +14,78 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// warmAgainstDispatch compares a call that finds a warm sandbox, through gateway
-// and worker, with `nomad job dispatch` of /bin/true to its exit. It says what it
-// measured and judges nothing: the machine may be busy.
+// warmCalls run course code each time: one that works with sympy and numpy for
+// most of its time, and two that do not.
+var warmCalls = []struct{ name, path, body string }{
+	{"generate of calculus/derivatives/cubic", "question/calculus/derivatives/cubic", `{"method":"generate","data":{"params":{},"variant_seed":%d}}`},
+	{"generate of words/caesar", "question/words/caesar", `{"method":"generate","data":{"params":{},"correct_answers":{},"variant_seed":%d}}`},
+	{"render of element ps-hint", "element/ps-hint", `{"method":"render","html":"<ps-hint>Expand first.</ps-hint>","data":{"params":{},"variant_seed":%d}}`},
+}
+
+// warmAgainstDispatch compares calls that find a warm sandbox, through gateway and
+// worker, with `nomad job dispatch` of /bin/true to its exit. Between two calls it
+// rests, so that each finds a spare that is ready. It says what it measured and
+// judges nothing: the machine may be busy.
 func warmAgainstDispatch(t *testing.T, d *Deployment, gateway string, calls, dispatches int) {
-	for i := range 30 { // spares are made, connections opened
-		_, err := d.ask(gateway, 500+i)
-		require.NoError(t, err)
-	}
-	gate := processOf(t, d.running(t, "prairie-scheduler")[0].ID)
-	whole, own := busyTime(t), timeOf(t, gate)
-	warm := make([]time.Duration, calls)
-	for i := range warm {
-		begin := time.Now()
-		_, err := d.ask(gateway, 1000+i)
-		require.NoError(t, err)
-		warm[i] = time.Since(begin)
-	}
-	whole, own = busyTime(t)-whole, timeOf(t, gate)-own
-	t.Logf("CPU of a warm call and its sandbox's successor: %v of the machine, of these %v the gateway's", whole/time.Duration(calls), own/time.Duration(calls))
-	slices.Sort(warm)
-	middle := warm[calls/2]
-	t.Logf("warm call: p50 %v, p90 %v", middle, warm[calls*9/10])
-	say := func(what string, took []time.Duration) {
-		slices.Sort(took)
-		m := took[len(took)/2]
-		t.Logf("%s: p50 %v, %.0f times the warm call", what, m, float64(m)/float64(middle))
-	}
-	for _, driver := range []string{"raw_exec", "exec"} {
-		by := truth(t, d, driver)
-		var ended, known []time.Duration
-		for range dispatches {
-			e, k := by()
-			ended, known = append(ended, e), append(known, k)
-		}
-		say("dispatch of /bin/true under "+driver+" to its exit", ended)
-		say("the same until Nomad says so", known)
-	}
-	var hand []time.Duration
+	by := truth(t, d, "raw_exec")
+	var ended, known, hand []time.Duration
 	for range dispatches {
+		e, k := by()
+		ended, known = append(ended, e), append(known, k)
 		begin := time.Now()
 		_, err := d.Agent.CLI("job", "dispatch", "truth-raw-exec")
 		require.NoError(t, err)
 		hand = append(hand, time.Since(begin))
 	}
-	say("`nomad job dispatch` of it, as typed, to its end", hand)
+	middle := func(took []time.Duration) time.Duration { slices.Sort(took); return took[len(took)/2] }
+	exit := middle(known)
+	t.Logf("dispatch of /bin/true, p50: %v to its exit by the client's clock, %v until Nomad says so, %v as typed to its end", middle(ended), exit, middle(hand))
+
+	gate := processOf(t, d.running(t, "prairie-scheduler")[0].ID)
+	for _, c := range warmCalls {
+		one := func(seed int) time.Duration {
+			begin := time.Now()
+			status, answer, err := d.send(gateway, "/courses/sample/current/"+c.path, fmt.Appendf(nil, c.body, seed))
+			took := time.Since(begin)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, status, answer)
+			return took
+		}
+		for i := range calls / 4 { // spares are made, connections opened
+			one(500 + i)
+		}
+		whole, own, phases := busyTime(t), timeOf(t, gate), d.phases(t, gateway)
+		took := make([]time.Duration, calls)
+		for i := range took {
+			time.Sleep(50 * time.Millisecond)
+			took[i] = one(1000 + i)
+		}
+		whole, own = busyTime(t)-whole, timeOf(t, gate)-own
+		var parts strings.Builder
+		for phase, seconds := range d.phases(t, gateway) {
+			fmt.Fprintf(&parts, " %s %.2f ms,", phase, 1000*(seconds-phases[phase])/float64(calls))
+		}
+		slices.Sort(took)
+		t.Logf("%s: p50 %v, p90 %v, 1/%.0f of the dispatch; means:%s CPU with its sandbox's successor %v, of these a gateway's %v",
+			c.name, took[calls/2], took[calls*9/10], float64(exit)/float64(took[calls/2]), parts.String(), whole/time.Duration(calls), own/time.Duration(calls))
+	}
+}
+
+// phases are the seconds that each phase of all calls has taken, by the gateway's word.
+func (d *Deployment) phases(t *testing.T, gateway string) map[string]float64 {
+	t.Helper()
+	status, text, err := d.request(http.MethodGet, gateway+"/metrics", "", nil)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, status)
+	sums := map[string]float64{}
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, `prairie_gateway_phase_seconds_sum{phase="`); ok {
+			phase, value, _ := strings.Cut(strings.TrimSpace(rest), `"} `)
+			sums[phase], err = strconv.ParseFloat(value, 64)
+			require.NoError(t, err)
+		}
+	}
+	return sums
 }
 
 // truth registers /bin/true as a parameterized job and returns a function that

@@ -1,10 +1,11 @@
-# What of Nomad can be seen from here? Arguments: paths and host:port addresses
-# that belong to it. Everything found goes into one list, which should be empty.
+# What of Nomad can be seen from here, and anywhere below top? Arguments: paths and
+# host:port addresses that belong to it. Everything found goes into one list, which
+# should be empty.
 import os
 import socket
 
 
-def look(things):
+def look(things, top="/"):
     found = []
     for pid in ["self"] + [p for p in os.listdir("/proc") if p.isdigit()]:
         for name in ("environ", "mountinfo", "cgroup", "cmdline"):
@@ -14,7 +15,7 @@ def look(things):
                 continue
             found += ["%s of %s: %s" % (name, pid, w) for w in text.replace("\0", " ").split() if is_nomad(w)]
     found += ["environment: " + k for k in os.environ if "NOMAD" in k]
-    for root, dirs, files in os.walk("/"):
+    for root, dirs, files in os.walk(top):
         if root in ("/proc", "/sys", "/usr", "/lib", "/lib64", "/bin"):
             dirs[:] = []
             continue
