@@ -26,18 +26,12 @@ func (s *Session) Rehearse(ctx context.Context, call jobs.Call, data json.RawMes
 	if err != nil {
 		return nil, false, err
 	}
-	r := callResult(t, call.Method)
-	var inside struct {
-		Spent bool `json:"spent"`
-	}
-	if t.Outcome == jobs.OK {
-		_ = json.Unmarshal(t.Frame, &inside) // callResult has judged it
-	}
+	r, spent := callResult(t, call.Method)
 	res = &jobs.Result{
 		Version: s.version.name, Calls: []jobs.CallResult{r}, Tier: string(s.pool.cfg.Host.Tier()),
 		Usage: jobs.Usage{Wall: r.Wall}, Phases: jobs.Phases{Run: time.Since(start)},
 	}
-	return res, t.Outcome == jobs.OK && !inside.Spent, nil
+	return res, t.Outcome == jobs.OK && !spent, nil
 }
 
 // rehearsal asks for a new session in an old process; see slate.py.

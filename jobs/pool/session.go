@@ -158,7 +158,7 @@ func (p *Pool) session(ctx context.Context, o *opened, inv *jobs.Invocation, g g
 				return fmt.Errorf("read %s: %w", v.key(), err)
 			}
 		}
-		r := callResult(t, inv.Calls[i].Method)
+		r, _ := callResult(t, inv.Calls[i].Method)
 		if budget -= int64(len(r.Data) + len(r.File)); r.HTML != nil {
 			budget -= int64(len(*r.HTML))
 		}
@@ -229,11 +229,14 @@ type sessionConfig struct {
 var missingCodes = map[string]bool{jobs.QuestionMissing: true, jobs.ElementMissing: true, jobs.MethodMissing: true}
 
 // callResult reads a frame as far as it can be trusted: what is inside can lie
-// about its own result and about nothing else.
-func callResult(t sandbox.Turn, method string) jobs.CallResult {
-	r := jobs.CallResult{Outcome: t.Outcome, Message: t.Message}
+// about its own result and about nothing else. spent is a rehearsal's: see Rehearse.
+func callResult(t sandbox.Turn, method string) (r jobs.CallResult, spent bool) {
+	r = jobs.CallResult{Outcome: t.Outcome, Message: t.Message}
 	if t.Outcome == jobs.OK {
-		var inside jobs.CallResult
+		var inside struct {
+			jobs.CallResult
+			Spent bool `json:"spent"`
+		}
 		err := json.Unmarshal(t.Frame, &inside)
 		switch {
 		case err != nil:
@@ -242,7 +245,7 @@ func callResult(t sandbox.Turn, method string) jobs.CallResult {
 			r = jobs.CallResult{Outcome: jobs.Killed, Message: fmt.Sprintf("answered that %q is missing", inside.Code)}
 		case inside.Outcome == jobs.OK, inside.Outcome == jobs.QuestionError, inside.Outcome == jobs.Missing,
 			inside.Outcome == jobs.OutputTooLarge: // the shim refused a result before it was sent
-			r = inside
+			r, spent = inside.CallResult, inside.Spent
 			r.Message, r.Traceback = clip(r.Message), clip(r.Traceback)
 			if r.Outcome == jobs.OK && !answers(r, method) {
 				r = jobs.CallResult{Outcome: jobs.Killed, Message: "answered " + method + " with something else than its result"}
@@ -253,7 +256,7 @@ func callResult(t sandbox.Turn, method string) jobs.CallResult {
 	}
 	r.Output = string(t.Stdout) + string(t.Stderr)
 	r.Wall = t.Wall
-	return r
+	return r, spent
 }
 
 func add(to *jobs.Usage, u jobs.Usage) {

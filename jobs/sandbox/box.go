@@ -47,6 +47,7 @@ type Box struct {
 	idle    bool // SCHED_IDLE until Restart
 	status  unix.WaitStatus
 	usage   unix.Rusage
+	read    []byte                          // of every Turn
 	in      []byte                          // read and not yet taken as a frame
 	out     []byte                          // to be written
 	told    func(stderr bool, piece []byte) // Spec.Output

@@ -42,7 +42,10 @@ func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
 	start := time.Now()
 	t := Turn{Outcome: jobs.OK}
 	deadline := start.Add(wall)
-	buf := make([]byte, 64<<10)
+	if b.read == nil {
+		b.read = make([]byte, 64<<10)
+	}
+	buf := b.read
 	open := [...]struct {
 		fd  int
 		out *[]byte
