@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -107,6 +108,8 @@ var pythons = []string{"/usr/local/bin/python3", "/opt/venv/bin/python3", "/usr/
 // needed and ended when others are needed more.
 type runtimes struct {
 	pool *Pool
+	over context.Context
+	end  context.CancelFunc
 
 	mu   sync.Mutex // guards the rest
 	open map[string]*envRuntime
@@ -132,26 +135,54 @@ const maxRuntimes = 8
 // not tried again.
 const retryRuntime = 5 * time.Second
 
+func newRuntimes(p *Pool) *runtimes {
+	over, end := context.WithCancel(context.Background())
+	return &runtimes{pool: p, over: over, end: end, open: map[string]*envRuntime{}}
+}
+
 // spawn forks a sandbox from e's interpreter, which it starts where needed; a
 // nil e is the host's.
 func (p *Pool) spawn(ctx context.Context, e *environment, spec sandbox.Spec) (*sandbox.Box, error) {
 	if e == nil {
 		return p.python.spawn(ctx, spec)
 	}
-	r, old := p.envs.hold(e)
-	for _, o := range old {
-		o.keeper.close()
+	r, err := p.envs.wait(ctx, e)
+	if err != nil {
+		return nil, err
 	}
 	defer p.envs.release(r)
+	return r.keeper.spawn(ctx, spec)
+}
+
+// wait returns e's interpreter once it is warm; release must follow.
+func (rs *runtimes) wait(ctx context.Context, e *environment) (*envRuntime, error) {
+	r, old := rs.hold(e)
+	for _, o := range old {
+		rs.pool.ending.Go(o.keeper.close)
+	}
 	select {
 	case <-r.ready:
 	case <-ctx.Done():
+		rs.release(r)
 		return nil, fmt.Errorf("wait for environment %s: %w", e.key(), context.Cause(ctx))
 	}
 	if r.err != nil {
+		rs.release(r)
 		return nil, r.err
 	}
-	return r.keeper.spawn(ctx, spec)
+	return r, nil
+}
+
+// warm has e's interpreter start, where there is an environment, and waits for it.
+func (rs *runtimes) warm(ctx context.Context, e *environment) error {
+	if e == nil {
+		return nil
+	}
+	r, err := rs.wait(ctx, e)
+	if err == nil {
+		rs.release(r)
+	}
+	return err
 }
 
 func (rs *runtimes) hold(e *environment) (r *envRuntime, old []*envRuntime) {
@@ -196,7 +227,7 @@ func (rs *runtimes) release(r *envRuntime) {
 // start runs on no caller's context: whoever waits may give up, the next one finds it warm.
 func (rs *runtimes) start(e *environment, r *envRuntime) {
 	defer close(r.ready)
-	k, err := rs.pool.startRuntime(e)
+	k, err := rs.pool.startRuntime(rs.over, e)
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	r.users--
@@ -205,38 +236,40 @@ func (rs *runtimes) start(e *environment, r *envRuntime) {
 	}
 }
 
-func (p *Pool) startRuntime(e *environment) (*keeper, error) {
-	var python string
-	for _, candidate := range pythons {
-		if e.has(candidate) {
-			python = candidate
-			break
+// startRuntime leaves a mount that does not answer behind once ctx ends.
+func (p *Pool) startRuntime(ctx context.Context, e *environment) (*keeper, error) {
+	ask := func(f func() (string, error)) (string, error) {
+		return apart(ctx, p.doors, e.key(), f, func(string) {})
+	}
+	sick := func() (string, error) { // asks the mount whether it is the one to blame
+		_, err := os.ReadDir(e.tree)
+		return "", err
+	}
+	python, err := ask(func() (string, error) {
+		if i := slices.IndexFunc(pythons, e.has); i >= 0 {
+			return pythons[i], nil
 		}
+		return sick()
+	})
+	if err != nil {
+		return nil, err
 	}
 	if python == "" {
-		if err := mountSick(e.tree); err != nil {
-			return nil, err
-		}
 		return nil, unusable("environment %s has no python3", e.key())
 	}
-	k, err := newKeeper(context.Background(), p.cfg.Host, lambdaruntime.PythonIn(e.tree, python, e.settings.Env), p.cfg.Log)
+	k, err := newKeeper(ctx, p.cfg.Host, lambdaruntime.PythonIn(e.tree, python, e.settings.Env), p.cfg.Log)
 	if err == nil {
 		return k, nil
 	}
-	if sick := mountSick(e.tree); sick != nil {
+	if _, sick := ask(sick); sick != nil {
 		return nil, errors.Join(err, sick)
 	}
 	p.cfg.Log.Warn().Err(err).Str("environment", e.key()).Msg("its interpreter does not start")
 	return nil, unusable("the Python of environment %s does not start: %v", e.key(), err)
 }
 
-// mountSick asks the mount whether it is the one to blame.
-func mountSick(tree string) error {
-	_, err := os.ReadDir(tree)
-	return err
-}
-
 func (rs *runtimes) close() {
+	rs.end()
 	rs.mu.Lock()
 	all := rs.open
 	rs.open = map[string]*envRuntime{}

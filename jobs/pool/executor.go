@@ -45,14 +45,13 @@ func (p *Pool) OpenSession(ctx context.Context, inv *jobs.Invocation) (*Session,
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case p.running <- struct{}{}:
-	case <-ctx.Done():
+	free, err := p.place(ctx)
+	if err != nil {
 		o.close()
-		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
+		return nil, err
 	}
 	limits := p.limits(inv.Limits)
-	s := &Session{pool: p, opened: o, version: o.v, limits: limits, config: config(inv, limits), leave: func() { <-p.running }}
+	s := &Session{pool: p, opened: o, version: o.v, limits: limits, config: config(inv, limits), leave: free}
 	if s.box, s.fresh, err = p.claim(ctx, o, o.groups[0].in, limits); err != nil {
 		s.Close()
 		return nil, err

@@ -25,7 +25,7 @@ import (
 // jobs.GradeState; the error is a *jobs.Error where the question or its
 // environment cannot be had, and otherwise means that we failed.
 func (p *Pool) Grade(ctx context.Context, g *jobs.Grading, watch Watcher) (*jobs.Grade, error) {
-	ctx, leave, err := p.admit(ctx)
+	ctx, leave, err := p.life.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -43,38 +43,41 @@ type grading struct {
 	options *grade.Options
 	env     *environment
 	tree    *grade.Tree
+	cmd     sandbox.Command
 }
 
 func (p *Pool) grade(ctx context.Context, g *jobs.Grading, watch Watcher) (*jobs.Grade, error) {
-	v, err := p.cfg.Courses.hold(g.Course, g.Version)
+	// Each holds a tree while it waits for its place: no more of a course than could run.
+	out, err := p.doors.enter(ctx, "graders of "+g.Course)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("wait for a place to run: %w", err)
 	}
-	defer p.cfg.Courses.release(v)
+	defer out()
 	limits := p.limits(jobs.Limits{})
-	r, err := p.prepare(v, g, limits.Files)
+	r, err := p.ready(ctx, g, limits.Files)
 	if err != nil {
 		return nil, err
 	}
+	leave, err := p.place(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	limits.Wall = r.options.Timeout
 	limits.CPU = 2 * limits.Wall
 	limits.Processes++ // the sandbox's init
-	cmd, err := r.command()
-	if err != nil {
-		return nil, err
-	}
 	scratch, err := p.cfg.Host.NewGradeTree(r.tree.Bytes+limits.Files, r.tree.Entries)
 	if err != nil {
 		return nil, err
 	}
 	defer scratch.Close()
-	watch.Begin("run", "", cmd.Argv)
+	watch.Begin("run", "", r.cmd.Argv)
 	if r.options.Networking {
 		watch.Output(true, []byte("prairielambda: the question asks for networking; no grader has any here\n"))
 	}
 	res := &jobs.Grade{Environment: r.env.key(), FormatErrors: map[string][]string{}}
 	res.Feedback.Start = time.Now().UTC()
-	box, err := p.cfg.Host.Exec(ctx, sandbox.Spec{Limits: limits, Scratch: scratch, Output: watch.Output}, cmd)
+	box, err := p.cfg.Host.Exec(ctx, sandbox.Spec{Limits: limits, Scratch: scratch, Output: watch.Output}, r.cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +89,18 @@ func (p *Pool) grade(ctx context.Context, g *jobs.Grading, watch Watcher) (*jobs
 	}
 	judge(res, t, limits, scratch)
 	return res, nil
+}
+
+// ready is all that a grading needs besides its place.
+func (p *Pool) ready(ctx context.Context, g *jobs.Grading, limit int64) (*grading, error) {
+	return apart(ctx, p.doors, g.Course, func() (*grading, error) {
+		v, err := p.cfg.Courses.hold(g.Course, g.Version)
+		if err != nil {
+			return nil, err
+		}
+		defer p.cfg.Courses.release(v) // the grader sees a copy
+		return p.prepare(v, g, limit)
+	}, func(*grading) {})
 }
 
 // prepare reads what the question declares and makes the grader's tree.
@@ -124,7 +139,8 @@ func (p *Pool) prepare(v *version, g *jobs.Grading, limit int64) (*grading, erro
 	if err := copyIn(r.tree, v.dir, dir+"/tests", "tests"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return r, nil
+	r.cmd, err = r.command()
+	return r, err
 }
 
 // ungradable says that a question cannot be graded as it is: the course's error.

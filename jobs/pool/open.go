@@ -34,7 +34,7 @@ func (p *Pool) open(ctx context.Context, inv *jobs.Invocation, hot bool) (*opene
 			return nil, err
 		}
 		o := &opened{pool: p, v: v}
-		if err := o.find(inv, hot); err != nil {
+		if err := o.find(ctx, inv, hot); err != nil {
 			o.close()
 			return nil, err
 		}
@@ -42,7 +42,7 @@ func (p *Pool) open(ctx context.Context, inv *jobs.Invocation, hot bool) (*opene
 	}, (*opened).close)
 }
 
-func (o *opened) find(inv *jobs.Invocation, hot bool) (err error) {
+func (o *opened) find(ctx context.Context, inv *jobs.Invocation, hot bool) (err error) {
 	if o.groups, err = o.v.groups(inv); err != nil {
 		return err
 	}
@@ -56,6 +56,9 @@ func (o *opened) find(inv *jobs.Invocation, hot bool) (err error) {
 		in, err := usual, unusual
 		if g.lambda != nil && g.lambda != o.v.lambda {
 			in, err = o.pool.in(o.v, g.lambda)
+		}
+		if err == nil && g.python() {
+			err = o.pool.envs.warm(ctx, in)
 		}
 		var is bool
 		if g.wrong, is = fault(err); err != nil && !is {
@@ -86,8 +89,8 @@ func (o *opened) close() {
 	o.pool.cfg.Courses.release(o.v)
 }
 
-// doors bounds how many look-ups of one course are under way: each takes a thread
-// for as long as the mount does not answer.
+// doors bounds how many look-ups of one course or environment are under way: each
+// takes a thread for as long as the mount does not answer.
 type doors struct {
 	most int
 
@@ -100,12 +103,12 @@ type door struct {
 	places chan struct{}
 }
 
-func (d *doors) enter(ctx context.Context, course string) (leave func(), err error) {
+func (d *doors) enter(ctx context.Context, of string) (leave func(), err error) {
 	d.mu.Lock()
-	r := d.open[course]
+	r := d.open[of]
 	if r == nil {
 		r = &door{places: make(chan struct{}, d.most)}
-		d.open[course] = r
+		d.open[of] = r
 	}
 	r.users++
 	d.mu.Unlock()
@@ -113,7 +116,7 @@ func (d *doors) enter(ctx context.Context, course string) (leave func(), err err
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if r.users--; r.users == 0 {
-			delete(d.open, course)
+			delete(d.open, of)
 		}
 	}
 	select {
@@ -121,19 +124,20 @@ func (d *doors) enter(ctx context.Context, course string) (leave func(), err err
 		return func() { <-r.places; out() }, nil
 	case <-ctx.Done():
 		out()
-		return nil, fmt.Errorf("%w: course %s: %w", errNoAnswer, course, context.Cause(ctx))
+		return nil, context.Cause(ctx)
 	}
 }
 
 var errNoAnswer = errors.New("the mount does not answer")
 
-// apart runs f, which may touch the mount, and waits for it while ctx lasts. What
-// f makes after that is undone.
-func apart[T any](ctx context.Context, d *doors, course string, f func() (T, error), undo func(T)) (T, error) {
+// apart runs f, which may touch the mount of a course or an environment, and waits
+// for it while ctx lasts. What f makes after that is undone.
+func apart[T any](ctx context.Context, d *doors, of string, f func() (T, error), undo func(T)) (T, error) {
 	var none T
-	leave, err := d.enter(ctx, course)
+	gone := func() error { return fmt.Errorf("%w: %s: %w", errNoAnswer, of, context.Cause(ctx)) }
+	leave, err := d.enter(ctx, of)
 	if err != nil {
-		return none, err
+		return none, gone()
 	}
 	type result struct {
 		v   T
@@ -155,7 +159,7 @@ func apart[T any](ctx context.Context, d *doors, course string, f func() (T, err
 	case r := <-done:
 		return r.v, r.err
 	case <-ctx.Done():
-		return none, fmt.Errorf("%w: course %s: %w", errNoAnswer, course, context.Cause(ctx))
+		return none, gone()
 	}
 }
 
@@ -172,7 +176,10 @@ func (s *shelf) open(ctx context.Context, p *Pool) (*opened, error) {
 			return nil, err
 		}
 		o := &opened{pool: p, v: v}
-		if o.usual, err = p.in(v, nil); err == nil && s.see != nil {
+		if o.usual, err = p.in(v, nil); err == nil {
+			err = p.envs.warm(ctx, o.usual)
+		}
+		if err == nil && s.see != nil {
 			o.own, err = v.own(s.see.invocation())
 		}
 		if err != nil {

@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	if p.python, err = newKeeper(ctx, cfg.Host, cfg.Python, cfg.Log); err != nil {
 		return nil, err
 	}
-	p.envs = &runtimes{pool: p, open: map[string]*envRuntime{}}
+	p.envs = newRuntimes(p)
 	p.listeners = newListeners(p)
 	p.tender = newTender(p, max(cfg.Spares, 0))
 	return p, nil
@@ -140,12 +140,11 @@ func (p *Pool) do(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, erro
 	}
 	defer o.close()
 	found := time.Now()
-	select {
-	case p.running <- struct{}{}:
-		defer func() { <-p.running }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
+	leave, err := p.place(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	res := &jobs.Result{
 		ID: inv.ID, Version: o.v.name, Data: inv.Data, Tier: string(p.cfg.Host.Tier()),
 		Phases: jobs.Phases{Queue: time.Since(found), Claim: found.Sub(start)},
@@ -162,6 +161,16 @@ func (p *Pool) do(ctx context.Context, inv *jobs.Invocation) (*jobs.Result, erro
 		res.Calls = append(res.Calls, jobs.CallResult{Outcome: jobs.SessionLost, Message: "an earlier call ended the session"})
 	}
 	return res, nil
+}
+
+// place waits for a place to run; leave must follow.
+func (p *Pool) place(ctx context.Context) (leave func(), err error) {
+	select {
+	case p.running <- struct{}{}:
+		return func() { <-p.running }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
+	}
 }
 
 // ended reports whether the last call so far was the session's last.

@@ -91,15 +91,20 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 	if err != nil {
 		return nil, err
 	}
-	if r.root, r.env, err = p.rootOf(lang, prog.Environment); err != nil {
-		return nil, err
-	}
-	r.env = append(r.env, own...)
-	ctx, leave, err := p.admit(ctx)
+	ctx, leave, err := p.life.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	if r.root, r.env, err = p.rootOf(ctx, lang, prog.Environment); err != nil {
+		return nil, err
+	}
+	r.env = append(r.env, own...)
+	free, err := p.place(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	size := p.limits(prog.Limits).Files
 	for _, s := range steps {
 		size = max(size, s.FilesMiB<<20)
@@ -109,21 +114,6 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 	}
 	defer r.scratch.Close()
 	return r.steps(ctx, steps)
-}
-
-// admit lets a run in and waits for its place.
-func (p *Pool) admit(ctx context.Context) (_ context.Context, leave func(), err error) {
-	ctx, end, err := p.life.enter(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	select {
-	case p.running <- struct{}{}:
-		return ctx, func() { <-p.running; end() }, nil
-	case <-ctx.Done():
-		end()
-		return nil, nil, fmt.Errorf("wait for a place to run: %w", context.Cause(ctx))
-	}
 }
 
 func (r *run) steps(ctx context.Context, steps []*runtime.Step) (*jobs.ProgramResult, error) {
@@ -242,22 +232,33 @@ func fate(t sandbox.Turn, used jobs.Usage, limits jobs.Limits) (o jobs.Outcome, 
 func (r *run) limits(s *runtime.Step) jobs.Limits {
 	ask := r.program.Limits
 	l := r.pool.limits(ask)
-	if ask.Wall == 0 && s.Seconds > 0 {
-		l.Wall = max(l.Wall, time.Duration(s.Seconds)*time.Second)
+	all := withStep(l, s)
+	if ask.Wall == 0 {
+		l.Wall = all.Wall
 	}
-	if ask.CPU == 0 && s.Seconds > 0 {
-		l.CPU = max(l.CPU, 2*time.Duration(s.Seconds)*time.Second)
+	if ask.CPU == 0 {
+		l.CPU = all.CPU
 	}
 	if ask.Memory == 0 || s.Name == "build" {
-		l.Memory = max(l.Memory, s.MemoryMiB<<20)
+		l.Memory = all.Memory
 	}
 	if ask.Processes == 0 || s.Name == "build" {
-		l.Processes = max(l.Processes, s.Processes)
+		l.Processes = all.Processes
 	}
 	if ask.Files == 0 {
-		l.Files = max(l.Files, s.FilesMiB<<20)
+		l.Files = all.Files
 	}
 	l.Processes++ // the sandbox's init
+	return l
+}
+
+// withStep is l with room for all that a step names for itself.
+func withStep(l jobs.Limits, s *runtime.Step) jobs.Limits {
+	l.Wall = max(l.Wall, time.Duration(s.Seconds)*time.Second)
+	l.CPU = max(l.CPU, 2*time.Duration(s.Seconds)*time.Second)
+	l.Memory = max(l.Memory, s.MemoryMiB<<20)
+	l.Processes = max(l.Processes, s.Processes)
+	l.Files = max(l.Files, s.FilesMiB<<20)
 	return l
 }
 

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"os"
 	"path"
 	"strings"
@@ -13,30 +14,39 @@ import (
 // rootOf is what a program's steps see, and their whole environment but for the
 // program's own variables: the language's, or an environment, NAME@DIGEST or NAME
 // for its newest version, in which the language's programs must be.
-func (p *Pool) rootOf(l *runtime.Language, ask string) (sandbox.Root, []string, error) {
+func (p *Pool) rootOf(ctx context.Context, l *runtime.Language, ask string) (sandbox.Root, []string, error) {
 	if ask == "" {
 		return l.Root(), l.Environment(nil), nil
 	}
+	e, err := apart(ctx, p.doors, ask, func() (*environment, error) { return p.environmentFor(l, ask) }, func(*environment) {})
+	if err != nil {
+		return sandbox.Root{}, nil, programFault(err)
+	}
+	root := sandbox.EnvRoot(e.tree)
+	root.Dirs = append(root.Dirs, "/work")
+	return root, l.EnvironmentIn(e.settings.Env), nil
+}
+
+// environmentFor finds the environment that ask means, with l's programs in it.
+func (p *Pool) environmentFor(l *runtime.Language, ask string) (*environment, error) {
 	name, _, pinned := strings.Cut(ask, "@")
 	if !pinned && courseName.MatchString(name) {
-		digest, err := os.Readlink(path.Join(p.cfg.Courses.root.Name(), ".env", name, "current"))
+		digest, err := os.Readlink(path.Join(p.cfg.Courses.path, ".env", name, Current))
 		if err != nil {
-			return sandbox.Root{}, nil, programFault(unusable("there is no environment %s", name))
+			return nil, unusable("there is no environment %s", name)
 		}
 		ask += "@" + digest
 	}
 	e, err := p.cfg.Courses.environment(nil, ask)
 	if err != nil {
-		return sandbox.Root{}, nil, programFault(err)
+		return nil, err
 	}
 	for _, program := range l.Needs {
 		if !e.has(program) {
-			return sandbox.Root{}, nil, programFault(unusable("environment %s has no %s, which runtime %s needs", e.key(), program, l.Name))
+			return nil, unusable("environment %s has no %s, which runtime %s needs", e.key(), program, l.Name)
 		}
 	}
-	root := sandbox.EnvRoot(e.tree)
-	root.Dirs = append(root.Dirs, "/work")
-	return root, l.EnvironmentIn(e.settings.Env), nil
+	return e, nil
 }
 
 // programFault says of an environment what is the caller's fault in naming it.

@@ -249,10 +249,11 @@ const (
 // It returns what the sandbox used in its whole life.
 func (b *Box) Close() jobs.Usage {
 	b.closeOnce.Do(func() {
-		b.Kill()
 		if b.stage != nil {
-			b.stage.end()
+			unix.Close(b.stage.link)
+			b.adopt()
 		}
+		b.Kill()
 		for _, fd := range []int{b.conn, b.stdout, b.stderr} {
 			if fd >= 0 {
 				unix.Close(fd)

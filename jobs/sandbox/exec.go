@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -67,7 +68,7 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 	if cg := b.slot.cg; cg != nil {
 		s.Attach, files = len(cg.attach), append(files, cg.attach...)
 	}
-	if err := b.become(stageConfig{Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, append(files, mounts...)); err != nil {
+	if err := b.become(ctx, stageConfig{Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, append(files, mounts...)); err != nil {
 		b.Close()
 		return nil, err
 	}
@@ -94,16 +95,27 @@ func (h *Host) newStagedBox(ctx context.Context, limits jobs.Limits, root Root, 
 
 // become has the stage become its program; from then on the Box is the one that
 // waits for the process, and counts what it uses.
-func (b *Box) become(c stageConfig, files []*os.File) error {
+func (b *Box) become(ctx context.Context, c stageConfig, files []*os.File) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, stageWithin, errNoStage)
+	defer cancel()
+	st := b.stage
+	err := st.become(ctx, c, files)
+	b.adopt()
+	b.warmed = b.Used().CPU
+	return err
+}
+
+// stageWithin bounds the making of a root, in which a mount may be slow or stuck.
+const stageWithin = 20 * time.Second
+
+var errNoStage = fmt.Errorf("its root was not there within %v", stageWithin)
+
+// adopt makes the stage's process the Box's own, which Close ends and waits for.
+func (b *Box) adopt() {
 	st := b.stage
 	b.stage = nil
-	if err := st.become(c, files); err != nil {
-		return err
-	}
 	b.born(st.cmd.Process.Pid, st.pidfd)
 	_ = st.cmd.Process.Release()
-	b.warmed = b.Used().CPU
-	return nil
 }
 
 // Dial connects to a unix socket that a program inside listens on; path is as

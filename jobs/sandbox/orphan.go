@@ -30,11 +30,26 @@ func (h *Host) forget(pid int) {
 	delete(h.children, pid)
 }
 
-// end kills a zygote or a stage and waits for it.
+// end kills a process of our own code and waits for it.
 func (h *Host) end(cmd *exec.Cmd) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
 	h.forget(cmd.Process.Pid)
+}
+
+// endSoon is end for a process whose root may lie on a mount that does not answer:
+// one that will not die is left to do so once the mount goes on.
+func (h *Host) endSoon(cmd *exec.Cmd) {
+	dead := make(chan struct{})
+	go func() {
+		defer close(dead)
+		h.end(cmd)
+	}()
+	select {
+	case <-dead:
+	case <-time.After(stuckAfter):
+		h.cfg.Log.Warn().Int("pid", cmd.Process.Pid).Msg("an interpreter does not die; it is left behind")
+	}
 }
 
 // reapOrphans ends every child that is nobody's. The zygote it came from has

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -65,23 +66,40 @@ func (h *Host) startStage(root *Root, attr *syscall.SysProcAttr, stdio [3]*os.Fi
 	if err := tell(ours, stageRoot{Root: root, Dir: h.dir + "/root", KeepProc: h.walls.Userns}, nil); err != nil {
 		err = s.fault(err)
 		s.end()
-		return nil, err
+		return nil, fmt.Errorf("build a sandbox: %w", err)
 	}
 	return s, nil
 }
 
-// become has the stage become its program, and returns once it has. The stage is
-// used up: where this fails it has ended, and otherwise its process is the caller's.
-func (s *stage) become(c stageConfig, files []*os.File) error {
+// become has the stage become its program, and returns once it has, or once ctx
+// ends: the root may lie on a mount that does not answer. The stage is used up and
+// its process the caller's, also where this fails.
+func (s *stage) become(ctx context.Context, c stageConfig, files []*os.File) error {
+	defer unix.Close(s.link)
 	c.Raise, c.Nice = s.idle, s.host.nice
 	// Its end of the link closes when it becomes the program; what it says before
 	// that is why it could not.
-	if err := s.fault(tell(s.link, c, files)); err != nil {
-		s.end()
-		return err
+	err := until(ctx, s.link, func() error { return s.fault(tell(s.link, c, files)) })
+	if err != nil {
+		return fmt.Errorf("build a sandbox: %w", err)
 	}
-	unix.Close(s.link)
 	return nil
+}
+
+// until runs f, which waits for what comes through sock; the end of ctx ends the
+// connection, and so f.
+func until(ctx context.Context, sock int, f func() error) error {
+	over := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(over)
+		_ = unix.Shutdown(sock, unix.SHUT_RDWR)
+	})
+	err := f()
+	if !stop() {
+		<-over // from now on the descriptor may be closed
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // fault is what the stage says is wrong, or err; nil once it is the program.
@@ -101,13 +119,11 @@ func (s *stage) fault(err error) error {
 	if len(said) > 0 {
 		err = errors.New(string(said))
 	}
-	if err != nil {
-		return fmt.Errorf("build a sandbox: %w", err)
-	}
-	return nil
+	return err
 }
 
-// end kills a stage and waits for it. Its slot stays its owner's to give back.
+// end kills a stage that nothing has been told but its root, and waits for it. Its
+// slot stays its owner's to give back.
 func (s *stage) end() {
 	s.host.end(s.cmd)
 	unix.Close(s.link)

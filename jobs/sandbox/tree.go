@@ -211,7 +211,7 @@ func (t *Tree) Run(ctx context.Context, spec TreeSpec) (*Box, error) {
 		}
 		spec.Serve(ln)
 	}
-	if err := b.become(stageConfig{Argv: spec.Argv, Env: spec.Env, Tree: s}, append(program, files...)); err != nil {
+	if err := b.become(ctx, stageConfig{Argv: spec.Argv, Env: spec.Env, Tree: s}, append(program, files...)); err != nil {
 		b.Close()
 		return nil, err
 	}

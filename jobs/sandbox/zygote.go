@@ -61,11 +61,14 @@ type zygoteReply struct {
 // ErrZygoteDead means that the zygote has ended; a new one can be started.
 var ErrZygoteDead = errors.New("the runtime's zygote has ended")
 
-// StartZygote starts the interpreter in its own root and waits until it is warm.
+// StartZygote starts the interpreter in its own root and waits until it is warm,
+// no longer than ctx and c.Boot last.
 func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error) {
 	if c.Boot == 0 {
 		c.Boot = 30 * time.Second
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Boot, fmt.Errorf("it was not ready within %v", c.Boot))
+	defer cancel()
 	ours, theirs, err := socketpair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -79,9 +82,6 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 	stage, err := h.startStage(&c.Root, &syscall.SysProcAttr{Setsid: true}, [3]*os.File{nil, errW, errW}, []*os.File{theirs})
 	errW.Close()
 	theirs.Close() // its end is now the zygote's alone: when that ends, we read the end of file
-	if err == nil {
-		err = stage.become(stageConfig{Argv: c.Argv, Env: c.Env}, nil)
-	}
 	if err != nil {
 		unix.Close(ours)
 		errR.Close()
@@ -97,10 +97,13 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 	}()
 	hello, err := json.Marshal(map[string]any{"walls": h.walls, "init": c.Init})
 	if err == nil {
-		err = z.boot(ctx, hello, c.Boot)
+		err = stage.become(ctx, stageConfig{Argv: c.Argv, Env: c.Env}, nil)
+	}
+	if err == nil {
+		err = until(ctx, ours, func() error { return z.boot(hello) })
 	}
 	if err != nil {
-		h.end(stage.cmd)
+		h.endSoon(stage.cmd)
 		unix.Close(ours)
 		return nil, fmt.Errorf("start runtime %s: %w%s", c.Argv[0], err, z.log.quote())
 	}
@@ -109,13 +112,7 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 	return z, nil
 }
 
-func (z *Zygote) boot(ctx context.Context, hello []byte, limit time.Duration) error {
-	if dl, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(dl))
-	}
-	if err := setReceiveTimeout(z.ctl, limit); err != nil {
-		return err
-	}
+func (z *Zygote) boot(hello []byte) error {
 	if err := unix.Sendmsg(z.ctl, hello, nil, nil, unix.MSG_NOSIGNAL); err != nil {
 		return fmt.Errorf("send configuration: %w", err)
 	}
@@ -152,7 +149,8 @@ func (z *Zygote) serve() {
 			last, rep = r.reply, z.fork(r)
 		}
 	}
-	z.host.end(z.cmd)
+	z.host.endSoon(z.cmd)
+	_ = unix.Shutdown(z.ctl, unix.SHUT_RDWR) // for gone, where the process will not end
 	<-gone
 	unix.Close(z.ctl)
 	z.host.reapOrphans() // before the slot of a fork that failed is anybody else's
