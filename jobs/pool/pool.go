@@ -63,6 +63,7 @@ type Pool struct {
 	tender  *tender
 
 	listeners *listeners
+	aheads    *aheads
 	life      *life
 
 	ending sync.WaitGroup // sandboxes that were killed and are being reaped
@@ -96,6 +97,7 @@ func New(ctx context.Context, cfg Config) (*Pool, error) {
 	}
 	p.envs = newRuntimes(p)
 	p.listeners = newListeners(p)
+	p.aheads = newAheads(p)
 	p.tender = newTender(p, max(cfg.Spares, 0))
 	return p, nil
 }
@@ -105,6 +107,7 @@ func (p *Pool) Close() {
 	p.life.close()
 	p.tender.close()
 	p.listeners.close()
+	p.aheads.close()
 	p.envs.close()
 	p.python.close()
 	p.ending.Wait()

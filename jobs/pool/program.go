@@ -35,7 +35,8 @@ type run struct {
 	root    sandbox.Root
 	env     []string // whole
 	scratch *sandbox.Scratch
-	watch   Watcher // never nil
+	kept    *sandbox.Scratch // made ahead; nil for none
+	watch   Watcher          // never nil
 }
 
 // Watcher is told of a program's run as it goes on, one call at a time. Neither
@@ -98,6 +99,12 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 	defer leave()
 	if r.root, r.env, err = p.rootOf(ctx, lang, prog.Environment); err != nil {
 		return nil, err
+	}
+	if prog.Environment == "" { // what was made ahead is of this machine's compiler
+		if r.kept = p.aheads.of(lang); r.kept != nil {
+			r.env = append(r.env, lang.Ahead.Name+"="+sandbox.KeptDir)
+		}
+		defer p.aheads.want(lang)
 	}
 	r.env = append(r.env, own...)
 	free, err := p.place(ctx)
@@ -180,7 +187,7 @@ func (r *run) step(ctx context.Context, s *runtime.Step, ref, stdin string, args
 	argv := r.lang.Expand(s.Command, r.main, args, r.program)
 	r.watch.Begin(s.Name, ref, argv)
 	box, err := r.pool.cfg.Host.Exec(ctx, sandbox.Spec{
-		Limits: limits, Scratch: r.scratch, Stdin: []byte(stdin), Output: r.watch.Output,
+		Limits: limits, Scratch: r.scratch, Kept: r.kept, Stdin: []byte(stdin), Output: r.watch.Output,
 	}, sandbox.Command{
 		Root: r.root, Dir: "/work", Env: r.env,
 		Argv: append(slices.Clone(asChild), argv...),

@@ -25,6 +25,10 @@ var languageFiles embed.FS
 // {stem} for it without its suffix, and, as whole words, {sources} for every
 // file with a suffix of the language, {args} for the arguments of the run and
 // {switches.TOOL} for the caller's switches for a tool.
+//
+// Ahead is what a worker does once for all programs, without any of theirs: the
+// directory that its command fills is what they see, read-only, in the variable
+// that Ahead is named by.
 type Language struct {
 	Name     string   `hcl:"name,label"`
 	Aliases  []string `hcl:"aliases,optional"`
@@ -34,6 +38,7 @@ type Language struct {
 	Suffixes []string `hcl:"suffixes"` // of its sources, with their dots
 	Env      []string `hcl:"env,optional"`
 	Files    []File   `hcl:"file,block"`
+	Ahead    *Step    `hcl:"ahead,block"`
 	Steps    []Step   `hcl:"step,block"`
 	Modes    []Mode   `hcl:"mode,block"`
 
@@ -150,7 +155,11 @@ func ParseLanguage(name string, src []byte) (*Language, error) {
 	if len(l.Needs) == 0 || len(l.Version) == 0 || len(l.Suffixes) == 0 {
 		return bad("needs, version and suffixes must not be empty")
 	}
-	for _, s := range l.Steps {
+	all := l.Steps
+	if l.Ahead != nil {
+		all = append(slices.Clone(all), *l.Ahead)
+	}
+	for _, s := range all {
 		if len(s.Command) == 0 || !strings.HasPrefix(s.Command[0], "/") {
 			return bad("step %s: the command must begin with an absolute path", s.Name)
 		}

@@ -20,11 +20,12 @@ type Spec struct {
 	Limits jobs.Limits // every field set: see jobs.Limits
 	Mounts []Mount
 	Hello  json.RawMessage // handed to the zygote's program in the child, before it is ready
-	Idle   bool            // a spare: runs only where nothing else does, until Restart
+	Idle   bool            // runs only where nothing else does: until Restart, or a program for good
 	Code   *os.File        // made by Sealed; its content is the zygote's program's to read in the child; may be nil
 
 	// For Exec only.
 	Scratch *Scratch // shown at its place, writable; nil for none
+	Kept    *Scratch // made by Keep, shown at KeptDir, read-only; nil for none
 	Stdin   []byte
 	Output  func(stderr bool, piece []byte) // told of output within its limit as it comes; may be nil, must not keep piece
 }
