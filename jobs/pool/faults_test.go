@@ -195,7 +195,7 @@ func TestSympysOwnStreamIsFresh(t *testing.T) {
 	p := newPool(t, tree(t, map[string]string{
 		"questions/q/info.json": "{}",
 		"questions/q/server.py": "def generate(data):\n    from sympy.core.random import rng\n    data['params']['r'] = rng.random()",
-	}), nil)
+	}), whole)
 	seen := map[string]bool{}
 	for range 12 {
 		r := do(t, p, question("q", "generate"))

@@ -35,9 +35,9 @@ def generate(data):
 `,
 	})
 	inv := question("q", "generate")
-	cold := string(do(t, newPool(t, dir, func(c *Config) { c.Spares = -1 }), inv).Data)
+	cold := string(do(t, newPool(t, dir, func(c *Config) { whole(c); c.Spares = -1 }), inv).Data)
 	require.Contains(t, cold, `"calls":1`)
-	p := newPool(t, dir, nil)
+	p := newPool(t, dir, whole)
 	for i := range 40 {
 		r := do(t, p, inv)
 		require.Equal(t, jobs.OK, r.Calls[0].Outcome, "%+v", r.Calls[0])

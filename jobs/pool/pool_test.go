@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,19 @@ func tree(t *testing.T, files map[string]string) string {
 	return dir
 }
 
+// light is an interpreter without the large libraries: it starts in a fraction of
+// the time, and most tests need none of them. A soak has all.
+func light() sandbox.ZygoteConfig {
+	c := runtime.Python("/usr/bin/python3")
+	if os.Getenv("SOAK") != "1" {
+		c.Init = json.RawMessage(`{"preload":[]}`)
+	}
+	return c
+}
+
+// whole gives a pool the interpreter that workers have.
+func whole(c *Config) { c.Python = runtime.Python("/usr/bin/python3") }
+
 func newPool(t *testing.T, dir string, change func(*Config)) *Pool {
 	t.Helper()
 	h, err := sandbox.Open(sandbox.Config{Slots: 16})
@@ -49,9 +63,9 @@ func newPool(t *testing.T, dir string, change func(*Config)) *Pool {
 	c, err := OpenCourses(dir)
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
-	cfg := Config{Host: h, Courses: c, Python: runtime.Python("/usr/bin/python3"), Program: runtime.Program}
-	cfg.Default.Wall = 3 * time.Second
-	cfg.Default.CPU = 2 * time.Second
+	cfg := Config{Host: h, Courses: c, Python: light(), Program: runtime.Program}
+	cfg.Default.Wall = 6 * time.Second
+	cfg.Default.CPU = 4 * time.Second
 	if change != nil {
 		change(&cfg)
 	}
@@ -107,7 +121,7 @@ func TestOutcomes(t *testing.T) {
 		"questions/segv/info.json": "{}", "questions/segv/server.py": "import ctypes\ndef generate(data): ctypes.string_at(0)",
 		"questions/sleep/info.json": "{}", "questions/sleep/server.py": "import time\ndef generate(data): time.sleep(1000)",
 		"questions/kill/info.json": "{}", "questions/kill/server.py": "import os\ndef generate(data):\n  os.kill(-1, 9)\n  data['params']['ok'] = 1",
-	}), nil)
+	}), func(c *Config) { c.Default.Memory = 96 << 20 })
 	for _, tc := range []struct {
 		qid, method string
 		want        []jobs.Outcome
@@ -121,7 +135,7 @@ func TestOutcomes(t *testing.T) {
 		{"bad", "test", []jobs.Outcome{jobs.Killed}, "code 3"},
 		{"bad", "file", []jobs.Outcome{jobs.OutOfMemory, jobs.QuestionError}, "emory"},
 		{"segv", "generate", []jobs.Outcome{jobs.Killed}, "segmentation"},
-		{"sleep", "generate", []jobs.Outcome{jobs.Timeout}, "limit of 3s"},
+		{"sleep", "generate", []jobs.Outcome{jobs.Timeout}, "limit of 500ms"},
 		{"kill", "generate", []jobs.Outcome{jobs.OK, jobs.QuestionError, jobs.Killed}, ""},
 		{"none", "generate", []jobs.Outcome{jobs.Missing}, ""},
 		{"bad", "nope", []jobs.Outcome{jobs.Missing}, ""},
@@ -131,6 +145,9 @@ func TestOutcomes(t *testing.T) {
 			if tc.method == "render" {
 				html := ""
 				inv.Calls[0].HTML = &html
+			}
+			if slices.Contains(tc.want, jobs.Timeout) {
+				inv.Limits.Wall = 500 * time.Millisecond
 			}
 			r := do(t, p, inv)
 			require.Len(t, r.Calls, 1)

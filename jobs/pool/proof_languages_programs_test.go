@@ -100,7 +100,7 @@ crash) kill -ABRT $$; sleep 5 ;;
 flood) while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done ;;
 sleep) sleep 1000 ;;
 spin) while :; do :; done ;;
-memory) held=$(head -c 4G /dev/zero | tr '\0' x); echo "survived ${#held}" ;;
+memory) held=x; for i in {1..32}; do held=$held$held; done; echo "survived ${#held}" ;;
 esac
 `)},
 	},

@@ -58,6 +58,7 @@ func TestEveryLanguage(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
+			refuses(t, p, l)
 			if l.builds {
 				require.NotEmpty(t, res.Steps)
 				require.Equal(t, "build", res.Steps[0].Name)
@@ -98,26 +99,19 @@ func TestEveryLanguage(t *testing.T) {
 	}
 }
 
-func TestEveryLanguageRefusesWhatDoesNotCompile(t *testing.T) {
-	p := quick(t)
-	for _, l := range languages {
-		t.Run(l.name, func(t *testing.T) {
-			t.Parallel()
-			for _, mode := range []string{"compile", "run"} {
-				res, err := p.Run(context.Background(), &jobs.Program{Runtime: l.name, Mode: mode, Files: []jobs.ProgramFile{l.broken}})
-				if err != nil && missingRuntime(t, err) {
-					return
-				}
-				require.NoError(t, err)
-				want := jobs.OK
-				if l.builds {
-					want = jobs.BuildFailed
-				}
-				require.Equal(t, want, res.Outcome, "%+v", res)
-				require.NotZero(t, res.ExitCode, "%+v", res)
-				require.Contains(t, res.Stdout+res.Stderr, strings.TrimSuffix(l.broken.Basename, ".java"), "names the file")
-			}
-		})
+// A program that does not compile is refused by its build, where there is one, and
+// is told why.
+func refuses(t *testing.T, p *Pool, l language) {
+	for _, mode := range []string{"compile", "run"} {
+		res, err := p.Run(context.Background(), &jobs.Program{Runtime: l.name, Mode: mode, Files: []jobs.ProgramFile{l.broken}})
+		require.NoError(t, err)
+		want := jobs.OK
+		if l.builds {
+			want = jobs.BuildFailed
+		}
+		require.Equal(t, want, res.Outcome, "%+v", res)
+		require.NotZero(t, res.ExitCode, "%+v", res)
+		require.Contains(t, res.Stdout+res.Stderr, strings.TrimSuffix(l.broken.Basename, ".java"), "names the file")
 	}
 }
 
@@ -142,6 +136,46 @@ func TestProvingNeedsAProver(t *testing.T) {
 	require.True(t, errors.As(err, &je), "%v", err)
 	require.Equal(t, "runtime_missing", je.Code)
 	require.Contains(t, je.Message, "gnatprove")
+}
+
+// What a language makes ahead every later program sees, and none can change.
+func TestWhatIsMadeAheadIsReadOnly(t *testing.T) {
+	ls, err := runtime.LoadLanguages(fstest.MapFS{"peek.hcl": {Data: []byte(`
+runtime "peek" {
+  needs    = ["/bin/sh"]
+  version  = ["/bin/sh", "-c", "echo 1.0"]
+  suffixes = [".peek"]
+  install  = "it is always there"
+  ahead "MADE" {
+    command   = ["/bin/sh", "-c", "umask 077; mkdir $MADE/d; echo made > $MADE/d/x; ls -a $MADE > $MADE/seen"]
+    files_mib = 1
+  }
+  step "run" { command = ["/bin/sh", "{main}"] }
+  mode "run" { steps = ["run"] }
+}`)}})
+	require.NoError(t, err)
+	p := newPool(t, tree(t, map[string]string{"infoCourse.json": "{}"}), func(c *Config) { c.Languages = ls })
+	peek := func() string {
+		res, err := p.Run(context.Background(), &jobs.Program{Files: []jobs.ProgramFile{file("secret.peek", `
+[ "$MADE" ] || exit
+exec 2>/dev/null
+cat $MADE/d/x $MADE/seen
+for f in x d/x d/y; do echo changed > $MADE/$f && echo changed; done
+rm -rf $MADE/d || chmod 777 $MADE/d || mv $MADE/d $MADE/e || chown $(id -u) $MADE/d/x || touch $MADE/d/x || ln $MADE/d/x /work/x || echo refused
+mount -o remount,rw $MADE || umount $MADE || echo refused
+[ -x $MADE/d/x ] || echo inert
+`)}})
+		require.NoError(t, err)
+		require.Equal(t, jobs.OK, res.Outcome, "%+v", res)
+		return res.Stdout
+	}
+	require.Empty(t, peek(), "there is nothing before the first program has run")
+	l, err := ls.Find("peek", nil)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return p.aheads.of(l) != nil }, 20*time.Second, 5*time.Millisecond)
+	for range 2 { // the second one sees what the first one saw
+		require.Equal(t, "made\n.\n..\nd\nseen\nrefused\nrefused\ninert\n", peek(), "and no file of a program's was there")
+	}
 }
 
 // A new language is one file, here one that lies elsewhere.

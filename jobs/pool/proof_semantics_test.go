@@ -59,7 +59,7 @@ func TestSemanticsInASandbox(t *testing.T) {
 	dir := tree(t, files)
 	require.NoError(t, os.Chmod(filepath.Join(dir, "c", ver, "serverFilesCourse/tool"), 0o755))
 	for _, spares := range []int{-1, 3} {
-		p := newPool(t, dir, func(c *Config) { c.Spares, c.Default.Processes = spares, 0 })
+		p := newPool(t, dir, func(c *Config) { whole(c); c.Spares, c.Default.Processes = spares, 0 })
 		for _, r := range all {
 			t.Run(fmt.Sprintf("%s/%s", map[bool]string{true: "on demand", false: "on spares"}[spares < 0], r.name), func(t *testing.T) { r.check(t, p) })
 		}

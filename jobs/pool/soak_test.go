@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -23,7 +25,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/jobs"
-	lambdaruntime "github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
 
@@ -40,7 +41,7 @@ type holding struct {
 	rss                        int64 // of this process
 	zygotes                    int64 // resident memory of its zygotes
 	fds, mounts, threads, dirs int
-	cgroups                    int // memory cgroups of the machine, dying ones included
+	cgroups                    int // memory cgroups: ours, and the machine's dying ones
 	namespaces                 int // of our children
 	netns                      int // network namespaces of the machine, as its allocator counts them
 }
@@ -118,26 +119,44 @@ func count(t testing.TB, glob string) int {
 	return len(m)
 }
 
-// memoryCgroups is the kernel's own count, dying ones included: /proc/cgroups,
-// or cgroup.stat where there is only the second version.
+// memoryCgroups counts those that live below this process's own worker directories,
+// and those of the machine that were removed and are not gone: other tests have
+// cgroups that live.
 func memoryCgroups(t testing.TB) (n int) {
+	tree := "/sys/fs/cgroup/memory"
 	b, err := os.ReadFile("/proc/cgroups")
 	require.NoError(t, err)
 	for l := range strings.Lines(string(b)) {
 		if f := strings.Fields(l); f[0] == "memory" && f[1] != "0" {
 			n, err = strconv.Atoi(f[2])
 			require.NoError(t, err)
-			return n
 		}
 	}
-	b, err = os.ReadFile("/sys/fs/cgroup/cgroup.stat")
-	require.NoError(t, err)
-	for l := range strings.Lines(string(b)) {
-		var live, dying int
-		_, _ = fmt.Sscanf(l, "nr_descendants %d", &live)
-		_, _ = fmt.Sscanf(l, "nr_dying_descendants %d", &dying)
-		n += live + dying
+	all := n > 0 // the first version counts both; the second tells them apart
+	if !all {
+		tree = "/sys/fs/cgroup"
+		b, err = os.ReadFile(tree + "/cgroup.stat")
+		require.NoError(t, err)
+		for l := range strings.Lines(string(b)) {
+			_, _ = fmt.Sscanf(l, "nr_dying_descendants %d", &n)
+		}
 	}
+	own := fmt.Sprintf("/prairielambda-worker-%d-", os.Getpid())
+	require.NoError(t, filepath.WalkDir(tree, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // another test's, removed meanwhile
+			return nil
+		}
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		if all {
+			n--
+		}
+		if strings.Contains(p, own) {
+			n++
+		}
+		return nil
+	}))
 	return n
 }
 
@@ -283,7 +302,7 @@ func storm(dir string) {
 	if err != nil {
 		panic(err)
 	}
-	p, err := New(context.Background(), Config{Host: h, Courses: c, Python: lambdaruntime.Python("/usr/bin/python3"), Spares: 3})
+	p, err := New(context.Background(), Config{Host: h, Courses: c, Python: light(), Spares: 3})
 	if err != nil {
 		panic(err)
 	}
