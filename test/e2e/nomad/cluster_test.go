@@ -2,6 +2,7 @@ package nomad
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -30,6 +31,8 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	flag.Parse()
+	_ = flag.Set("test.parallel", "5") // they wait for Nomad nearly all of their time
 	os.Exit(m.Run())
 }
 
@@ -73,7 +76,9 @@ func cluster(t *testing.T) (c *Cluster, bin string) {
 				t.Log(n.Agent.tails())
 			}
 		}
+		begin := time.Now()
 		require.NoError(t, Down(context.Background(), dir))
+		t.Logf("taken down after %.1f s", time.Since(begin).Seconds())
 	})
 	built := make(chan error, 1)
 	go func() {
