@@ -39,13 +39,14 @@ type filler struct {
 	prevFiles []int32             // per previous chunk
 	packFiles []int32             // per previous blob
 	indexes   map[int]blob.Digest // of files in blocks that were read, by entry
+	graders   map[string]bool     // environments of graders that questions name
 	held      int                 // bytes kept for later
 	slab      []byte              // what is left of the room for small files
 	step      func(bytes int64)
 }
 
 func newFiller(p *plan, t tree, puts *uploader, step func(int64)) *filler {
-	f := &filler{plan: p, tree: t, puts: puts, step: step, indexes: map[int]blob.Digest{}}
+	f := &filler{plan: p, tree: t, puts: puts, step: step, indexes: map[int]blob.Digest{}, graders: map[string]bool{}}
 	if p.prev != nil {
 		f.prevFiles, f.packFiles = p.prev.FilesPer()
 	}
@@ -165,6 +166,7 @@ func (f *filler) take(i int, n *node, size int64, r io.Reader) error {
 		return err
 	}
 	f.learn(i, n, size, blob.Sum(b))
+	f.meet(i, b)
 	if size >= manifest.OwnSize {
 		if f.stored(i) {
 			return nil

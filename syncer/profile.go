@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -25,8 +26,11 @@ type past struct {
 	stop context.CancelFunc
 	done chan struct{}
 
-	nodes   []head.Profile // valid after done
-	carried []string       // valid after done
+	// What follows is valid after done.
+	nodes   []head.Profile
+	carried []string
+	named   map[string]string // environments
+	lost    error             // what it named could not be read
 }
 
 // recall starts to read; end must be called.
@@ -40,7 +44,11 @@ func (s *Syncer) recall(ctx context.Context, course string, cur current) *past {
 	go func() {
 		defer close(p.done)
 		rec, err := s.cfg.Heads.GetVersion(ctx, course, cur.head.Version)
-		p.carried = rec.Profile
+		p.carried, p.named = rec.Profile, rec.Environments
+		var corrupt *head.CorruptError
+		if err != nil && !errors.As(err, &corrupt) && !errors.Is(err, head.ErrNotFound) {
+			p.lost = fmt.Errorf("read version %s: %w", cur.head.Version, err)
+		}
 		if err == nil {
 			p.nodes, err = s.cfg.Heads.Profiles(ctx, course)
 		}

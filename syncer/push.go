@@ -138,7 +138,7 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 	r.ChunksChanged = p.changed()
 	r.BlobsUploaded, r.BytesUploaded = int(puts.count.Load()), puts.bytes.Load()
 	if rec.Version != cur.head.Version || full {
-		rec, err = s.record(ctx, b, digest, rec, past)
+		rec, err = s.record(ctx, b, digest, rec, past, f.graders)
 	}
 	if errors.As(err, &bad) {
 		return rec, &RefusedError{bad.Reason}
@@ -153,12 +153,16 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 // record makes the version reachable, after all that it reaches is durable. While
 // the manifest is stored it is also proven and looked into; until then nothing
 // refers to it.
-func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec head.Version, past *past) (head.Version, error) {
+func (s *Syncer) record(ctx context.Context, b []byte, digest blob.Digest, rec head.Version, past *past, met map[string]bool) (head.Version, error) {
 	proof := make(chan error, 1)
 	go func() {
 		m, err := manifest.Decode(b)
+		var graders []string
 		if err == nil {
-			rec.Environments, err = s.pins(ctx, m)
+			graders, err = past.gradersOf(met)
+		}
+		if err == nil {
+			rec.Environments, err = s.pins(ctx, m, graders)
 		}
 		if err == nil {
 			rec = past.into(rec, m)

@@ -57,7 +57,7 @@ func (s *Syncer) PushTree(ctx context.Context, course string, write func(ctx con
 	r.BlobsUploaded, r.BytesUploaded = int(puts.count.Load()), puts.bytes.Load()
 	if rec.Version != cur.head.Version {
 		r.ChunksChanged = rec.Chunks
-		if rec, err = s.record(ctx, b, digest, rec, nil); errors.As(err, &bad) {
+		if rec, err = s.record(ctx, b, digest, rec, nil, nil); errors.As(err, &bad) {
 			return r, &RefusedError{bad.Reason}
 		}
 		if err != nil {
