@@ -44,6 +44,12 @@ variable "sandbox_memory" {
   default = "512MiB"
 }
 
+variable "grader_network" {
+  type        = bool
+  default     = false
+  description = "Whether graders whose question asks for networking get a proxy to public addresses."
+}
+
 variable "cpu" {
   type        = number
   default     = 500
@@ -107,7 +113,8 @@ job "prairie-run" {
         data        = <<-SH
           set -eu
           exec ${var.bin}/worker run --inputs ${var.inputs} --input "$NOMAD_META_input" --work "$NOMAD_TASK_DIR" \
-            --courses ${var.mount} --wall ${var.wall} --memory ${var.sandbox_memory} --base-uid $((100000 + NOMAD_PORT_uid * 256))
+            --courses ${var.mount} --wall ${var.wall} --memory ${var.sandbox_memory} --base-uid $((100000 + NOMAD_PORT_uid * 256)) \
+            --grader-network=${var.grader_network}
         SH
       }
 

@@ -1,9 +1,12 @@
 package scheduler
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
@@ -47,6 +50,9 @@ func (g *Gateway) grade(x *exchange) error {
 		Owner:   x.note.token,
 		Grading: &jobs.Grading{Course: course, Version: version, Question: qid, Data: data},
 	}
+	if err := g.gradable(ctx, x, req.Grading); err != nil {
+		return err
+	}
 	var id string
 	if g.cfg.Long != nil {
 		id, err = g.startLong(ctx, x, req)
@@ -57,6 +63,30 @@ func (g *Gateway) grade(x *exchange) error {
 		return err
 	}
 	return x.sendJSON(map[string]string{"identifier": id, "message": "Pending"})
+}
+
+// ungradable are the codes with which a worker says that a grading cannot begin.
+var ungradable = []string{"grader_missing", "environment_missing", "bad_request", jobs.QuestionMissing, jobs.CourseMissing, jobs.VersionMissing}
+
+// gradable asks a worker whether a grading could begin, so that whoever asks for one
+// that cannot hears of it at once. Where none can say so, the run itself will.
+func (g *Gateway) gradable(ctx context.Context, x *exchange, gr *jobs.Grading) error {
+	if !g.fleet.Ready() {
+		return nil
+	}
+	body, err := json.Marshal(gr)
+	if err != nil {
+		return fmt.Errorf("encode the grading: %w", err)
+	}
+	req := fleet.Request{Path: "/v1/gradable", Body: body, Header: traceOf(x.r), Course: gr.Course, Version: gr.Version, ID: x.id}
+	_, err = onFleet(ctx, g, plan{key: routeKey(gr.Course, gr.Version)}, func(ctx context.Context, w *fleet.Worker) (struct{}, error) {
+		return struct{}{}, w.JSON(ctx, req, &struct{}{})
+	})
+	var we *fleet.Error
+	if errors.As(err, &we) && we.Answer != nil && slices.Contains(ungradable, we.Answer.Code) {
+		return err
+	}
+	return nil
 }
 
 // decodeGrade returns the data object with the submission in its place.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler"
 	"github.com/prairielambda/prairielambda/scheduler/fleet/fleettest"
 )
@@ -80,4 +81,46 @@ func TestGradingsAreDispatchedWhereLongRunsAre(t *testing.T) {
 	require.Contains(t, post(t, url+"/check_output/", `{"identifier":"`+id+`","read":0}`).body, `"status":7`)
 	r = post(t, url+"/courses/tam212/current/grade/q", `{"data":{}}`)
 	require.Equal(t, http.StatusTooManyRequests, r.status, "no room: %s", r.body)
+}
+
+// A grading that cannot begin is refused at once, in the worker's words; what a worker
+// cannot say is the run's to say.
+func TestWhatCannotBeGradedIsRefused(t *testing.T) {
+	w := fleettest.New(t, sample())
+	var status int
+	var said jobs.Error
+	asked := 0
+	w.Set(func(s *fleettest.State) {
+		s.Status.Name = "w"
+		s.Before = func(rw http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path != "/v1/gradable" {
+				return false
+			}
+			asked++
+			rw.Header().Set("Content-Type", "application/json")
+			rw.WriteHeader(status)
+			_ = json.NewEncoder(rw).Encode(map[string]jobs.Error{"error": said})
+			return true
+		}
+	})
+	_, url := gateway(t, scheduler.Config{}, w)
+	for _, tc := range []struct {
+		status, want int
+		code         string
+	}{
+		{http.StatusUnprocessableEntity, http.StatusUnprocessableEntity, "grader_missing"},
+		{http.StatusUnprocessableEntity, http.StatusUnprocessableEntity, "environment_missing"},
+		{http.StatusNotFound, http.StatusNotFound, jobs.QuestionMissing},
+		{http.StatusBadRequest, http.StatusBadRequest, "bad_request"},
+		{http.StatusNotFound, http.StatusOK, "not_found"},
+		{http.StatusOK, http.StatusOK, ""},
+	} {
+		status, said = tc.status, jobs.Error{Code: tc.code, Message: "the worker's words"}
+		r := post(t, url+"/courses/tam212/"+v1+"/grade/q", `{"data":{}}`)
+		require.Equal(t, tc.want, r.status, r.body)
+		if tc.want != http.StatusOK {
+			require.Contains(t, r.body, "the worker's words")
+		}
+	}
+	require.Equal(t, 6, asked)
 }

@@ -26,9 +26,10 @@ import (
 type long struct {
 	inputs, input, work, courses, tier, python, languages string
 
-	uid    int
-	memory cli.Size
-	wall   cli.Duration
+	uid     int
+	memory  cli.Size
+	wall    cli.Duration
+	network bool
 }
 
 func (l *long) command() *cli.Command {
@@ -47,6 +48,7 @@ See nomad/run.nomad.hcl.`,
 			fs.StringVar(&l.python, "python", "/usr/bin/python3", "interpreter of the sandbox's own parts")
 			fs.StringVar(&l.languages, "languages", "", languagesHelp)
 			fs.IntVar(&l.uid, "base-uid", 64000, "first of the user ids that sandboxes run as, in tier root")
+			fs.BoolVar(&l.network, "grader-network", false, graderNetworkHelp)
 			fs.Var(&l.memory, "memory", "memory that the program may use")
 			fs.Var(&l.wall, "wall", "time that it may take")
 		},
@@ -87,7 +89,7 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 	limits := jobs.Limits{Memory: int64(l.memory), Wall: time.Duration(l.wall), CPU: time.Duration(l.wall)}
 	p, err := pool.New(ctx, pool.Config{
 		Host: host, Courses: courses, Python: python, Program: runtime.Program, Languages: languages,
-		Default: limits, Running: 1, Spares: -1, Log: env.Log,
+		Default: limits, Running: 1, Spares: -1, GraderNetwork: graderNetwork(l.network), Log: env.Log,
 	})
 	if err != nil {
 		return err

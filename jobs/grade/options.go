@@ -156,27 +156,6 @@ func split(line string) (words []string, err error) {
 	return words, nil
 }
 
-// Environment is what the environment of an image is called: NAME@DIGEST as it
-// is, and otherwise the image's name without docker.io and without :latest, each
-// character that no name may have replaced by a dash. prairielearn/grader-python
-// is prairielearn-grader-python.
-func Environment(image string) string {
-	if name, digest, ok := strings.Cut(image, "@"); ok && isDigest(digest) {
-		return Environment(name) + "@" + digest
-	}
-	image = strings.TrimPrefix(image, "docker.io/")
-	image = strings.TrimPrefix(image, "library/")
-	image = strings.TrimSuffix(image, ":latest")
-	return strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("._-", r) {
-			return r
-		}
-		return '-'
-	}, image)
-}
-
-func isDigest(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
-
 // validPath reports whether p is clean, relative and below where it starts.
 func validPath(p string) bool {
 	return p != "" && p != "." && p != ".." && len(p) < 1024 && path.Clean(p) == p && p[0] != '/' && !strings.HasPrefix(p, "../") && !strings.ContainsRune(p, 0)

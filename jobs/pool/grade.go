@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/prairielambda/prairielambda/internal/recipe"
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/grade"
 	lambdaruntime "github.com/prairielambda/prairielambda/jobs/runtime"
@@ -72,12 +73,10 @@ func (p *Pool) grade(ctx context.Context, g *jobs.Grading, watch Watcher) (*jobs
 	}
 	defer scratch.Close()
 	watch.Begin("run", "", r.cmd.Argv)
-	if r.options.Networking {
-		watch.Output(true, []byte("prairielambda: the question asks for networking; no grader has any here\n"))
-	}
 	res := &jobs.Grade{Environment: r.env.key(), FormatErrors: map[string][]string{}}
 	res.Feedback.Start = time.Now().UTC()
-	box, err := p.cfg.Host.Exec(ctx, sandbox.Spec{Limits: limits, Scratch: scratch, Output: watch.Output}, r.cmd)
+	box, stop, err := p.startGrader(ctx, r.cmd, r.options.Networking, sandbox.Spec{Limits: limits, Scratch: scratch, Output: watch.Output})
+	defer stop()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +87,21 @@ func (p *Pool) grade(ctx context.Context, g *jobs.Grading, watch Watcher) (*jobs
 		return nil, fmt.Errorf("the grading was given up: %w", err)
 	}
 	judge(res, t, limits, scratch)
+	if res.State == jobs.GraderFailed && !p.cfg.Host.HasUsers() {
+		watch.Output(true, []byte(noUsers))
+	}
 	return res, nil
+}
+
+// Gradable says why a grading could not begin, in the words of Grade, and runs nothing.
+func (p *Pool) Gradable(ctx context.Context, g *jobs.Grading) error {
+	ctx, leave, err := p.life.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_, err = p.ready(ctx, g, p.limits(jobs.Limits{}).Files)
+	return err
 }
 
 // ready is all that a grading needs besides its place.
@@ -120,7 +133,7 @@ func (p *Pool) prepare(v *version, g *jobs.Grading, limit int64) (*grading, erro
 	if r.options, err = grade.ParseOptions(info); err != nil {
 		return nil, ungradable("%s/%v", dir, err)
 	}
-	if r.env, err = p.cfg.Courses.grader(v, grade.Environment(r.options.Image)); err != nil {
+	if r.env, err = p.cfg.Courses.grader(v, recipe.OfImage(r.options.Image)); err != nil {
 		return nil, err
 	}
 	if r.tree, err = grade.NewTree(limit, g.Data); err != nil {
@@ -149,8 +162,7 @@ func ungradable(format string, args ...any) error {
 }
 
 // grader finds the environment of a grader's image: the one that the version was
-// pushed with where it names that in a lambda.json, too, and otherwise, as on
-// PrairieLearn, what the name means now.
+// pushed with, and only where there was none of that name then, what it means now.
 func (c *Courses) grader(v *version, ask string) (*environment, error) {
 	var e *jobs.Error
 	env, err := c.environment(v, ask)

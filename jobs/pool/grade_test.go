@@ -170,7 +170,9 @@ func TestGradingsThatCannotBegin(t *testing.T) {
 		var je *jobs.Error
 		require.True(t, errors.As(err, &je), "%s: %v", qid, err)
 		require.Contains(t, je.Message, says)
+		require.EqualError(t, p.Gradable(t.Context(), submitted(qid, "")), err.Error(), "told beforehand, too")
 	}
+	require.NoError(t, p.Gradable(t.Context(), submitted("g", "")))
 	for data, says := range map[string]string{
 		`[]`: "not an object", `{"submitted_answers":{"_files":[{"name":"../x","contents":""}]}}`: "no file below",
 		`{"submitted_answers":{"_files":[{"name":"x"}]}}`:                                                     "no contents",

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -44,7 +45,10 @@ type Config struct {
 	SpareMemory int64
 	SparesEach  int // spares of each version in use, however rarely it is asked; 1 when 0
 	Spares      int // warm sandboxes kept at most; half the Host's slots when 0, none when negative
-	Log         zerolog.Logger
+	// GraderNetwork is how a grader whose question asks for networking reaches
+	// others, DialPublic as a rule; nil gives graders no network.
+	GraderNetwork func(ctx context.Context, network, address string) (net.Conn, error)
+	Log           zerolog.Logger
 }
 
 // DefaultLimits are PrairieLearn's, and what it leaves open.

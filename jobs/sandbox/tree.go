@@ -32,7 +32,7 @@ type Tree struct {
 }
 
 // TreeBaseID is who root of a Tree is outside of it, the first of a range that no
-// system gives to users.
+// system gives to users. The ranges of slots follow it; see ExecAsRoot.
 const TreeBaseID = 0x70000000
 
 // NewTree makes one of the directory lower, which nobody may change meanwhile;
@@ -108,7 +108,7 @@ func (h *Host) mapIDs() (*os.File, error) {
 	}
 	defer w.Close()
 	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{"prairielambda", stageArg}, Env: []string{}, Dir: "/", ExtraFiles: []*os.File{r}}
-	cmd.SysProcAttr = treeAttr()
+	cmd.SysProcAttr = usersAttr(TreeBaseID)
 	h.forking.RLock()
 	err = h.spawner.do(cmd.Start)
 	if err == nil {
@@ -121,14 +121,6 @@ func (h *Host) mapIDs() (*os.File, error) {
 	}
 	defer h.end(cmd)
 	return os.Open(fmt.Sprintf("/proc/%d/ns/user", cmd.Process.Pid))
-}
-
-func treeAttr() *syscall.SysProcAttr {
-	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: TreeBaseID, Size: 65536}}
-	return &syscall.SysProcAttr{
-		Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: syscall.CLONE_NEWUSER,
-		UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true, Credential: &syscall.Credential{},
-	}
 }
 
 // TreeSpec is one program to run in a Tree.
@@ -181,14 +173,23 @@ func (t *Tree) Run(ctx context.Context, spec TreeSpec) (*Box, error) {
 		return nil, err
 	}
 	defer func() { closeAll(files) }()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
+	if err := b.becomeRoot(ctx, TreeBaseID, s, stageConfig{Argv: spec.Argv, Env: spec.Env}, spec.Serve, ends, files); err != nil {
 		b.Close()
 		return nil, err
 	}
+	return b, nil
+}
+
+// becomeRoot starts a program in the box's slot as root of the ids from base on, in
+// namespaces of its own. files are what s wants after the cgroups.
+func (b *Box) becomeRoot(ctx context.Context, base int, s *treeSeal, c stageConfig, serve func(net.Listener), ends childEnds, files []*os.File) error {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
 	defer null.Close()
 	pidfd := -1
-	attr := treeAttr()
+	attr := usersAttr(base)
 	attr.PidFD = &pidfd
 	attr.Cloneflags |= syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET
 	program := []*os.File{null, ends.stdout, ends.stderr}
@@ -198,24 +199,19 @@ func (t *Tree) Run(ctx context.Context, spec TreeSpec) (*Box, error) {
 			attr.UseCgroupFD, attr.CgroupFD = true, int(cg.into.Fd())
 		}
 	}
-	if b.stage, err = h.startStage(nil, attr, [3]*os.File{}, nil); err != nil {
-		b.Close()
-		return nil, err
+	if b.stage, err = b.host.startStage(nil, attr, [3]*os.File{}, nil); err != nil {
+		return err
 	}
 	b.stage.pidfd = pidfd
-	if spec.Serve != nil {
+	if serve != nil {
 		ln, err := listenIn(b.stage.cmd.Process.Pid)
 		if err != nil {
-			b.Close()
-			return nil, err
+			return err
 		}
-		spec.Serve(ln)
+		serve(ln)
 	}
-	if err := b.become(ctx, stageConfig{Argv: spec.Argv, Env: spec.Env, Tree: s}, append(program, files...)); err != nil {
-		b.Close()
-		return nil, err
-	}
-	return b, nil
+	c.Tree = s
+	return b.become(ctx, c, append(program, files...))
 }
 
 // clones are the mounts that a program gets: its root, then what it is shown.

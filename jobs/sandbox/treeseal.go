@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,9 +16,12 @@ import (
 )
 
 // treeSeal is what a Tree's program needs to close itself, as seal is for a
-// sandbox's. The descriptors from firstFD on are attach..., the tree, shows....
+// sandbox's. The descriptors from firstFD on are attach..., the tree, [the
+// environment], shows....
 type treeSeal struct {
 	Host    *Root             `json:"host,omitempty"` // nil: the tree is the root
+	At      string            `json:"at,omitempty"`   // where the tree is shown beside Host; /work when empty
+	Env     bool              `json:"env,omitempty"`  // Host shows an environment, which comes as a descriptor
 	Attach  int               `json:"attach"`
 	Show    []string          `json:"show,omitempty"`
 	Files   map[string][]byte `json:"files,omitempty"`
@@ -34,6 +38,7 @@ type treeSeal struct {
 const (
 	buildDir = "/build"
 	treeRoot = "/tmp"
+	envAt    = "/usr" // while the root is built, an environment lies over it
 )
 
 var treeRlimits = []rlimit{{unix.RLIMIT_CORE, 0}, {unix.RLIMIT_NOFILE, 1024}, {unix.RLIMIT_MEMLOCK, 0}, {unix.RLIMIT_MSGQUEUE, 0}}
@@ -73,11 +78,16 @@ func (s *treeSeal) mount() error {
 	tree := firstFD + s.Attach
 	root := treeRoot
 	if s.Host != nil {
+		if s.Env {
+			if err := moveTo(tree+1, envAt); err != nil {
+				return err
+			}
+		}
 		if err := s.Host.build(treeRoot, true); err != nil {
 			return err
 		}
 		root = ""
-		if err := moveTo(tree, workDir); err != nil {
+		if err := moveTo(tree, cmp.Or(s.At, workDir)); err != nil {
 			return err
 		}
 	} else {
@@ -105,11 +115,11 @@ func (s *treeSeal) mount() error {
 	}
 	own := "mode=1777,size=" + strconv.FormatInt(s.Tmp, 10)
 	for _, d := range append([]string{"/tmp", "/run", buildDir}, s.Hidden...) {
-		if _, err := os.Lstat(root + d); err != nil {
+		if _, err := os.Lstat(root + d); err != nil || s.Env && d == buildDir {
 			continue // nothing to hide
 		}
 		mode := own
-		if d != "/tmp" {
+		if d != "/tmp" && d != "/dev/shm" {
 			mode = "mode=0755,size=" + strconv.FormatInt(s.Tmp, 10)
 		}
 		if err := unix.Mount("tmpfs", root+d, "tmpfs", flags, mode); err != nil {

@@ -53,6 +53,31 @@ func (w *Worker) project(rw http.ResponseWriter, r *http.Request) {
 	answer(rw, map[string][]jobs.ProgramFile{"files": files})
 }
 
+// gradable answers POST /v1/gradable: whether a grading could begin, without a run.
+func (w *Worker) gradable(rw http.ResponseWriter, r *http.Request) {
+	var g jobs.Grading
+	if !w.body(rw, r, "grading", &g) {
+		return
+	}
+	ctx, end, ok := w.open(rw, r, g.Course, g.Version)
+	if !ok {
+		return
+	}
+	defer end()
+	err := w.cfg.Pool.Gradable(ctx, &g)
+	var je *jobs.Error
+	switch {
+	case err == nil:
+		answer(rw, struct{}{})
+	case errors.As(err, &je) && je.Outcome == jobs.QuestionError:
+		fail(rw, http.StatusUnprocessableEntity, je)
+	case errors.As(err, &je) && je.Code == jobs.QuestionMissing:
+		fail(rw, http.StatusNotFound, je)
+	default:
+		w.refuse(rw, r, r.Header.Get("Prairie-Id"), err)
+	}
+}
+
 // createRun answers POST /v1/runs. What is wrong with the program itself is what
 // its run says.
 func (w *Worker) createRun(rw http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,7 @@
 //	POST /v1/project                        jobs.Program -> {"files": [jobs.ProgramFile]}
 //	POST /v1/runs, GET /v1/runs/{id}        asynchronous runs: jobs.RunRequest, jobs.RunChunk
 //	DELETE /v1/runs                         forget the completed ones
+//	POST /v1/gradable   jobs.Grading     -> {}, or why it could not begin
 //	GET  /v1/versions/{course}/{version}    jobs.VersionInfo
 //	GET  /v1/files/{course}/{version}/...   client files, with ETag and Range
 //	GET  /v1/status                         jobs.Status
@@ -75,6 +76,7 @@ func New(cfg Config) *Worker {
 	w.mux.HandleFunc("POST /v1/invoke", w.invoke)
 	w.mux.HandleFunc("POST /v1/run", w.run)
 	w.mux.HandleFunc("POST /v1/project", w.project)
+	w.mux.HandleFunc("POST /v1/gradable", w.gradable)
 	if cfg.Runs != nil {
 		w.mux.HandleFunc("POST /v1/runs", w.createRun)
 		w.mux.HandleFunc("GET /v1/runs/{id}", w.readRun)

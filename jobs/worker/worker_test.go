@@ -242,3 +242,21 @@ func FuzzInvocation(f *testing.F) {
 		require.NoError(t, json.Unmarshal(again, &same))
 	})
 }
+
+// What cannot be graded is said without a run.
+func TestWhatCannotBeGraded(t *testing.T) {
+	_, srv := newWorker(t, nil)
+	for body, want := range map[string]struct {
+		status int
+		code   string
+	}{
+		`{"course":"c","version":"` + ver + `","question":"q","data":{}}`:    {http.StatusUnprocessableEntity, "grader_missing"},
+		`{"course":"c","version":"` + ver + `","question":"none","data":{}}`: {http.StatusNotFound, jobs.QuestionMissing},
+		`{"course":"x","version":"` + ver + `","question":"q","data":{}}`:    {http.StatusNotFound, jobs.CourseMissing},
+		`{"course":`: {http.StatusBadRequest, ""},
+	} {
+		status, answer, _ := do(t, http.MethodPost, srv.URL+"/v1/gradable", body)
+		require.Equal(t, want.status, status, "%s: %s", body, answer)
+		require.Contains(t, string(answer), want.code)
+	}
+}
