@@ -29,27 +29,36 @@ func (g *Gateway) submit(x *exchange) error {
 	}
 	ctx, cancel := g.deadline(x)
 	defer cancel()
-	id, err := g.startRun(ctx, x, raw)
+	id, builds, err := g.startRun(ctx, x, raw)
 	if err != nil {
 		return err
+	}
+	if builds {
+		return x.accepted(id, building)
 	}
 	return x.sendJSON(map[string]string{"identifier": id, "message": "Pending"})
 }
 
-// startRun hands a submission to a worker and returns its task id.
-func (g *Gateway) startRun(ctx context.Context, x *exchange, raw []byte) (string, error) {
-	p, err := g.decodeSubmission(ctx, x, raw)
+// startRun hands a submission to a worker and returns its task id, or that of the
+// task that builds its environment.
+func (g *Gateway) startRun(ctx context.Context, x *exchange, raw []byte) (id string, builds bool, err error) {
+	p, environment, err := g.decodeSubmission(ctx, x, raw)
 	if err != nil {
-		return "", err
+		return "", false, err
+	}
+	if p.Environment, id, err = g.environment(ctx, x, environment); err != nil || id != "" {
+		return id, true, err
 	}
 	p.ID = x.id
 	x.note.name, x.note.method = p.Runtime, p.Mode
 	req := &jobs.RunRequest{Owner: x.note.token, Program: *p}
 	if g.isLong(p) {
-		return g.startLong(ctx, x, req)
+		id, err = g.startLong(ctx, x, req)
+		return id, false, err
 	}
 	pl := plan{key: "run\x00" + p.Runtime, hedge: "off", only: func(w *fleet.Worker) bool { return offers(w, p.Runtime) }}
-	return g.startShort(ctx, x, req, pl, fleet.Request{})
+	id, err = g.startShort(ctx, x, req, pl, fleet.Request{})
+	return id, false, err
 }
 
 // startShort hands a run to a worker; of to, only the course and version count.
@@ -74,30 +83,25 @@ func (g *Gateway) startShort(ctx context.Context, x *exchange, run *jobs.RunRequ
 	return won.Value, err
 }
 
-// decodeSubmission reads, checks and completes a submission.
-func (g *Gateway) decodeSubmission(ctx context.Context, x *exchange, raw []byte) (*jobs.Program, error) {
+// decodeSubmission reads, checks and completes a submission; what it says of its
+// environment is left to who runs it.
+func (g *Gateway) decodeSubmission(ctx context.Context, x *exchange, raw []byte) (p *jobs.Program, environment json.RawMessage, err error) {
 	var s runs.Submission
 	if err := decode(raw, &s); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p, err := s.Program()
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "bad_request", err.Error())
+	if p, err = s.Program(); err != nil {
+		return nil, nil, refuse(http.StatusBadRequest, "bad_request", err.Error())
 	}
 	if err := checkProgram(p); err != nil {
-		return nil, err
-	}
-	if p.Environment != "" {
-		if err := nameEnvironment(x, p.Environment); err != nil {
-			return nil, err
-		}
+		return nil, nil, err
 	}
 	rt, err := g.runtime(ctx, x, p.Runtime)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p.Runtime = runtimeID(rt)
-	return p, nil
+	return p, s.Environment, nil
 }
 
 // checkOutput answers a poll in the shape that its keys ask for.

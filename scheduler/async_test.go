@@ -101,8 +101,40 @@ func TestASubmissionNamesItsEnvironment(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(r.body), &a))
 	r = post(t, url+"/check_output/", fmt.Sprintf(`{"identifier":%q,"read":0,"wait":5}`, a.Identifier))
 	require.Contains(t, r.body, "image@"+digest)
-	for _, bad := range []string{`"../etc"`, `"a/b"`, `"@"`, `{"pip":["x"]}`} {
+	for _, bad := range []string{`"../etc"`, `"a/b"`, `"@"`, `{"pip":["--x"]}`, `7`} {
 		require.Equal(t, http.StatusBadRequest, in(bad).status, bad)
+	}
+	require.Equal(t, http.StatusNotFound, in(`{"pip":["x"]}`).status, "nobody builds here")
+}
+
+func TestASubmissionWaitsForItsRecipe(t *testing.T) {
+	const id = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	answer := `{"id":"` + id + `"}`
+	b := builderOf(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			answer = `{"environment":"recipe-1@` + digest + `"}`
+			fmt.Fprint(w, `{"frames":[{"type":"console","data":"install"}],"completed":true,"status":0,"outcome":"ok"}`)
+			return
+		}
+		fmt.Fprint(w, answer)
+	})
+	worker := teller(t, 0)
+	worker.Set(func(s *fleettest.State) {
+		s.Frames = func(p jobs.Program) []jobs.RunFrame {
+			return []jobs.RunFrame{{Type: "stdout", Data: json.RawMessage(fmt.Sprintf("%q", p.Environment))}}
+		}
+	})
+	_, url := gateway(t, scheduler.Config{Builder: b}, worker)
+	body := strings.Replace(ada, `"lab"`, `"environment":{"pip":["shapes"]},"lab"`, 1)
+	for _, want := range []struct {
+		status int
+		said   string
+	}{{http.StatusAccepted, "install"}, {http.StatusOK, "recipe-1@" + digest}} {
+		r := post(t, url+"/run_program/", body)
+		require.Equal(t, want.status, r.status, r.body)
+		var a struct{ Identifier string }
+		require.NoError(t, json.Unmarshal([]byte(r.body), &a))
+		require.Contains(t, post(t, url+"/check_output/", fmt.Sprintf(`{"identifier":%q,"read":0,"wait":5}`, a.Identifier)).body, want.said)
 	}
 }
 

@@ -28,7 +28,7 @@ func (g *Gateway) download(x *exchange) error {
 	}
 	ctx, cancel := g.deadline(x)
 	defer cancel()
-	p, err := g.decodeSubmission(ctx, x, raw)
+	p, _, err := g.decodeSubmission(ctx, x, raw)
 	if err != nil {
 		return err
 	}

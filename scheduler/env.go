@@ -21,16 +21,8 @@ import (
 
 var environmentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,123}(@[0-9a-f]{64})?$`)
 
-// nameEnvironment lets a caller name what a program runs in.
-func nameEnvironment(x *exchange, name string) error {
-	switch {
-	case x.public != nil:
-		return refuse(http.StatusForbidden, "scope_missing", "pages may not choose environments")
-	case !environmentName.MatchString(name):
-		return refuse(http.StatusBadRequest, "bad_request", "environment is NAME, NAME@DIGEST or a recipe")
-	}
-	return nil
-}
+// building is what a caller is told whose environment is being built.
+const building = "the environment is being built; run again when this task has ended"
 
 // environment is the one that raw asks for, NAME@DIGEST or NAME, "" for none, or
 // the task that builds it.
@@ -38,8 +30,14 @@ func (g *Gateway) environment(ctx context.Context, x *exchange, raw json.RawMess
 	if len(raw) == 0 || string(raw) == "null" {
 		return "", "", nil
 	}
-	if x.public != nil || json.Unmarshal(raw, &env) == nil {
-		return env, "", nameEnvironment(x, env)
+	if x.public != nil {
+		return "", "", refuse(http.StatusForbidden, "scope_missing", "pages may not choose environments")
+	}
+	if json.Unmarshal(raw, &env) == nil {
+		if !environmentName.MatchString(env) {
+			return "", "", refuse(http.StatusBadRequest, "bad_request", "environment is NAME, NAME@DIGEST or a recipe")
+		}
+		return env, "", nil
 	}
 	r, err := recipe.ParseJSON(raw)
 	if err != nil {

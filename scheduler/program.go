@@ -50,7 +50,7 @@ func (g *Gateway) run(x *exchange) error {
 		return err
 	}
 	if task != "" {
-		return x.accepted(task, "the environment is being built; run again when this task has ended")
+		return x.accepted(task, building)
 	}
 	b.Runtime, b.ID = runtimeID(rt), x.id
 	x.note.name, x.note.method = b.Runtime, b.Mode

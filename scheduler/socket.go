@@ -78,7 +78,7 @@ func (g *Gateway) oneExecute(ctx context.Context, x *exchange, c *websocket.Conn
 	defer cancel()
 	id := ""
 	if err == nil {
-		id, err = g.startRun(run, x, m.Data)
+		id, _, err = g.startRun(run, x, m.Data) // a build is followed like a run
 	}
 	if err != nil {
 		return write(ctx, c, refusal{faultOf(err).body.Message, x.id, x.id})

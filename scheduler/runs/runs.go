@@ -31,7 +31,7 @@ type Submission struct {
 	Runtime    string             `json:"runtime"`
 	Limits     jobs.Limits        `json:"limits,omitzero"` // that ask for more time than a call gets make a long run
 
-	Environment string `json:"environment,omitempty"` // as a Program's
+	Environment json.RawMessage `json:"environment,omitempty"` // a name or a recipe
 }
 
 // Switches are options by tool. Clients send an object of lists, {} or, when
@@ -72,7 +72,7 @@ func (s *Submission) Program() (*jobs.Program, error) {
 	if !ok {
 		return nil, fmt.Errorf("mode %q is not one of run, compile, submit, prove and its variants", s.Mode)
 	}
-	p := &jobs.Program{Runtime: s.Runtime, Main: s.Main, Mode: mode, Switches: s.Switches, Limits: s.Limits, Environment: s.Environment}
+	p := &jobs.Program{Runtime: s.Runtime, Main: s.Main, Mode: mode, Switches: s.Switches, Limits: s.Limits}
 	for _, f := range s.Files {
 		if f.Basename != labFile {
 			p.Files = append(p.Files, f)
