@@ -8,8 +8,9 @@ client {
     "fingerprint.denylist" = "env_aws,env_gce,env_azure,env_digitalocean"
   }
 
-  # Keep what ended long enough to read its logs, and no longer.
-  gc_max_allocs           = 100
+  # Keep what ended until its readers have come: more than the long runs that end
+  # on one client in an hour, which is when the servers let go of them.
+  gc_max_allocs           = 4000
   gc_disk_usage_threshold = 85
 }
 

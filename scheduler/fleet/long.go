@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -242,9 +243,8 @@ func (l *Long) job(ctx context.Context, name string) (*api.Job, error) {
 		j, _, err := c.Jobs().Info(name, new(api.QueryOptions).WithContext(ctx))
 		return j, err
 	})
-	var status api.UnexpectedResponseError
 	switch {
-	case errors.As(err, &status) && status.StatusCode() == 404:
+	case missing(err):
 		return nil, ErrLongMissing
 	case err != nil:
 		return nil, fmt.Errorf("read long run: %w", err)
@@ -252,6 +252,12 @@ func (l *Long) job(ctx context.Context, name string) (*api.Job, error) {
 		return nil, fmt.Errorf("job %s is not like run.nomad.hcl", name)
 	}
 	return job, nil
+}
+
+// missing reports whether an agent said that there is no such thing.
+func missing(err error) bool {
+	var status api.UnexpectedResponseError
+	return errors.As(err, &status) && status.StatusCode() == http.StatusNotFound
 }
 
 // persist asks until an agent answers, for ctx or for ten seconds: that long a

@@ -69,6 +69,10 @@ func (l *Long) read(ctx context.Context, k *known, from int) (*jobs.RunChunk, er
 	b, err := l.log(ctx, alloc, *k.task, offset)
 	switch {
 	case err == nil:
+	case !ended.IsZero() && time.Since(ended) > lastWord && missing(err):
+		c := interrupted(empty)
+		c.Message = "no output of the run is kept any more"
+		return c, nil
 	case ended.IsZero() || time.Since(ended) < time.Minute:
 		return empty, nil // not begun yet, or its client is away for the moment
 	default:

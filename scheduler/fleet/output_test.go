@@ -2,7 +2,12 @@ package fleet
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -40,4 +45,27 @@ func TestTheLastChunkSaysHowItEnded(t *testing.T) {
 	require.Equal(t, &jobs.RunChunk{Frames: []jobs.RunFrame{{Type: "stdout", Data: json.RawMessage(`"a"`)}}, Completed: true, Status: 3, Outcome: "ok"}, c)
 	_, _, _, err = chunkOf([]byte("exec: not found\n"), 0)
 	require.Error(t, err)
+}
+
+// A client that was short of room has thrown the log away: nobody waits for it.
+func TestOutputThatIsNoLongerKept(t *testing.T) {
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/allocations"):
+			fmt.Fprintf(w, `[{"ID":"a","ClientStatus":"complete","ModifyTime":%d}]`, time.Now().Add(-time.Minute/2).UnixNano())
+		case strings.HasPrefix(r.URL.Path, "/v1/client/fs/logs/"):
+			http.Error(w, "state for allocation a not found on client", http.StatusNotFound)
+		default:
+			fmt.Fprint(w, `{"Meta":{"owner":"me","secret":"S"},"TaskGroups":[{"Name":"run","Tasks":[{"Name":"run"}]}]}`)
+		}
+	}))
+	defer agent.Close()
+	n, err := NewNomad(NomadConfig{Addresses: []string{agent.URL}})
+	require.NoError(t, err)
+	defer n.Close()
+	c, err := n.Long(LongConfig{}).Read(t.Context(), "1-2-S", "me", 0, time.Minute)
+	require.NoError(t, err)
+	require.True(t, c.Completed)
+	require.Equal(t, jobs.Killed, c.Outcome)
+	require.Contains(t, c.Message, "no output")
 }
