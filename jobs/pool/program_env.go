@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path"
@@ -15,7 +16,7 @@ import (
 // program's own variables: the language's, or an environment, NAME@DIGEST or NAME
 // for its newest version, in which the language's programs must be.
 func (p *Pool) rootOf(ctx context.Context, l *runtime.Language, ask string) (sandbox.Root, []string, error) {
-	if ask == "" {
+	if ask = cmp.Or(ask, l.In); ask == "" {
 		return l.Root(), l.Environment(nil), nil
 	}
 	e, err := apart(ctx, p.doors, ask, func() (*environment, error) { return p.environmentFor(l, ask) }, func(*environment) {})

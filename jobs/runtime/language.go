@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"embed"
 	"fmt"
 	"io/fs"
@@ -34,13 +35,17 @@ type Language struct {
 	Aliases  []string `hcl:"aliases,optional"`
 	Needs    []string `hcl:"needs"`    // programs that must be installed
 	Install  string   `hcl:"install"`  // what to do when they are not
-	Version  []string `hcl:"version"`  // a command that prints it
+	Version  []string `hcl:"version"`  // a command that prints it; in an environment, it
 	Suffixes []string `hcl:"suffixes"` // of its sources, with their dots
 	Env      []string `hcl:"env,optional"`
 	Files    []File   `hcl:"file,block"`
 	Ahead    *Step    `hcl:"ahead,block"`
 	Steps    []Step   `hcl:"step,block"`
 	Modes    []Mode   `hcl:"mode,block"`
+
+	// In is the environment that programs see in place of what is installed here, unless their
+	// request names another one: NAME@DIGEST, or NAME for the newest version at each run.
+	In string `hcl:"environment,optional"`
 
 	version string
 }
@@ -118,6 +123,11 @@ func (ls *Languages) load(dir fs.FS) error {
 		if ls.only != "" && l.Name != ls.only {
 			continue
 		}
+		if l.In != "" { // asked for its version it would have to be here already
+			l.version = l.Version[0]
+			ls.here = append(ls.here, l)
+			continue
+		}
 		if !installed(l.Needs) {
 			ls.missing = append(ls.missing, l)
 			continue
@@ -131,7 +141,10 @@ func (ls *Languages) load(dir fs.FS) error {
 	return nil
 }
 
-var versionNumber = regexp.MustCompile(`\d+(\.\d+)*`)
+var (
+	versionNumber   = regexp.MustCompile(`\d+(\.\d+)*`)
+	environmentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,123}(@[0-9a-f]{64})?$`)
+)
 
 func installed(programs []string) bool {
 	return !slices.ContainsFunc(programs, func(p string) bool {
@@ -154,6 +167,14 @@ func ParseLanguage(name string, src []byte) (*Language, error) {
 	}
 	if len(l.Needs) == 0 || len(l.Version) == 0 || len(l.Suffixes) == 0 {
 		return bad("needs, version and suffixes must not be empty")
+	}
+	if l.In != "" {
+		if l.Ahead != nil || !environmentName.MatchString(l.In) || len(l.Version) != 1 || versionNumber.FindString(l.Version[0]) != l.Version[0] {
+			return bad("environment is NAME or NAME@DIGEST, version then the one number that it has, and there is no ahead")
+		}
+		for i := range l.Steps { // none of which is a question of this machine
+			l.Needs, l.Steps[i].Needs = append(l.Needs, l.Steps[i].Needs...), nil
+		}
 	}
 	all := l.Steps
 	if l.Ahead != nil {
@@ -207,7 +228,7 @@ func (l *Language) String() string { return l.Name + "@" + l.version }
 // Describe lists what is here, for a worker's status.
 func (ls *Languages) Describe() (all []jobs.Runtime) {
 	for _, l := range ls.here {
-		r := jobs.Runtime{Name: l.Name, Version: l.version, Aliases: l.Aliases, Environment: strings.Join(l.Needs, " ")}
+		r := jobs.Runtime{Name: l.Name, Version: l.version, Aliases: l.Aliases, Environment: cmp.Or(l.In, strings.Join(l.Needs, " "))}
 		for _, m := range l.Modes {
 			if !slices.ContainsFunc(l.Mode(m.Name), func(s *Step) bool { return !installed(s.Needs) }) {
 				r.Modes = append(r.Modes, m.Name)

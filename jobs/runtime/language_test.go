@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,15 @@ func TestParseLanguageRefuses(t *testing.T) {
 }`
 	_, err := ParseLanguage("x.hcl", []byte(good))
 	require.NoError(t, err)
+	in := strings.NewReplacer("needs", "environment = \"node-22\"\n  needs", `["/x"]
+  suff`, `["22.1"]
+  suff`).Replace(good)
+	l, err := ParseLanguage("x.hcl", []byte(in))
+	require.NoError(t, err)
+	require.Equal(t, "node-22", l.In)
 	for name, src := range map[string]string{
+		"no environment":        strings.Replace(good, "needs", "environment = \"../x\"\n  needs", 1),
+		"version is no command": strings.Replace(good, "needs", "environment = \"x\"\n  needs", 1),
 		"no mode": `runtime "x" {
   needs = ["/x"]
   version = ["/x"]
