@@ -123,7 +123,7 @@ var helloSaid = []string{"console: gprbuild -q -P main.gpr -o ../.program", "std
 
 func TestAda(t *testing.T) {
 	needsAda(t)
-	s, _ := start(t, "--runs", filepath.Join(t.TempDir(), "runs"))
+	s, _ := start(t)
 
 	t.Run("hello", func(t *testing.T) {
 		id := begin(t, s, submission(helloAda, "run"))
@@ -188,6 +188,7 @@ func TestAda(t *testing.T) {
 			want, last := follow(t, s, begin(t, s, sub), 0)
 			for client, frames := range map[string]func(*testing.T, *stack.Stack, object) []frame{"node": nodeFrames, "chromium": chromiumFrames} {
 				t.Run(name+" in "+client, func(t *testing.T) {
+					t.Parallel()
 					var said []string
 					fs := frames(t, s, sub)
 					for i, f := range fs {
@@ -210,7 +211,7 @@ func TestAda(t *testing.T) {
 
 func TestARunIsOwnedAndItsIdIsNoPath(t *testing.T) {
 	needsAda(t)
-	s, _ := start(t, "--runs", filepath.Join(t.TempDir(), "runs"))
+	s, _ := start(t)
 	id := begin(t, s, submission(helloAda, "compile"))
 	_, last := follow(t, s, id, 0)
 	require.Zero(t, last.Status)

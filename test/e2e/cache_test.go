@@ -14,9 +14,9 @@ import (
 
 // A push keeps every kept page that it does not touch, and no other.
 func TestKeptPagesFollowTheChunksThatTheySee(t *testing.T) {
-	s, repo := start(t)
+	s, repo := withCourse(t, "kept")
 	render := func(version string) (how, body string) {
-		req, err := http.NewRequest(http.MethodPost, s.Gateway+"/courses/sample/"+version+"/element/my-element", strings.NewReader(
+		req, err := http.NewRequest(http.MethodPost, s.Gateway+"/courses/kept/"+version+"/element/my-element", strings.NewReader(
 			`{"method":"render","html":"<my-element>x</my-element>","data":{"params":{"number":5},"variant_seed":1,"options":{}}}`))
 		require.NoError(t, err)
 		req.Header.Set("Content-Type", "application/json")
@@ -32,10 +32,10 @@ func TestKeptPagesFollowTheChunksThatTheySee(t *testing.T) {
 	push := func(path, old, replacement string) string {
 		_, err := repo.Replace(path, old, replacement)
 		require.NoError(t, err)
-		version, err := s.Push("sample", repo.Dir)
+		version, err := s.Push("kept", repo.Dir)
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
-			status, _ := get(t, s.Worker+"/v1/versions/sample/"+version)
+			status, _ := get(t, s.Worker+"/v1/versions/kept/"+version)
 			return status == 200
 		}, 30*time.Second, 20*time.Millisecond)
 		return version

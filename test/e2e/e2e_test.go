@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -32,33 +31,12 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	if err := standing.close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// start runs a stack with the sample course and the Node course.
-func start(t *testing.T, workerArgs ...string) (*stack.Stack, *course.Repo) {
-	t.Helper()
-	dir := t.TempDir()
-	require.NoError(t, os.Chmod(dir, 0o755))
-	s := stack.New(dir, bin)
-	repo, node := course.Sample(t), course.Node(t)
-	version, err := s.Push("sample", repo.Dir)
-	require.NoError(t, err)
-	require.Equal(t, repo.Rev, version)
-	_, err = s.Push("node", node.Dir)
-	require.NoError(t, err)
-	require.NoError(t, s.Start(context.Background(), workerArgs...))
-	t.Cleanup(func() {
-		if t.Failed() {
-			for _, name := range []string{"worker", "scheduler"} {
-				log, _ := os.ReadFile(s.Log(name))
-				t.Logf("-- the end of %s's log\n%s", name, log[max(0, len(log)-2000):])
-			}
-		}
-		require.NoError(t, s.Close())
-	})
-	return s, repo
 }
 
 func post(t *testing.T, s *stack.Stack, path string, body any) *stack.Answer {
@@ -84,11 +62,11 @@ func seed(n int) object {
 }
 
 func TestFromARepositoryToAGradedAnswer(t *testing.T) {
-	s, repo := start(t)
+	s, version := start(t)
 	generate := func(n int) object {
 		a := post(t, s, cubic, object{"method": "generate", "data": seed(n)})
 		require.Equal(t, 200, a.Status, "%s", a.Body)
-		require.Equal(t, repo.Rev, a.Header.Get("Prairie-Version"))
+		require.Equal(t, version, a.Header.Get("Prairie-Version"))
 		require.NotEmpty(t, a.Header.Get("Prairie-Id"))
 		return decode(t, a)
 	}
@@ -216,7 +194,7 @@ func TestWhatIsNotThereIs404AndSaysSo(t *testing.T) {
 }
 
 func TestAPushWhileCallsRun(t *testing.T) {
-	s, repo := start(t)
+	s, repo := withCourse(t, "pushed")
 	const file = "questions/calculus/derivatives/cubic/server.py"
 	old := repo.Rev
 	var calls, failed atomic.Int64
@@ -235,7 +213,7 @@ func TestAPushWhileCallsRun(t *testing.T) {
 					return
 				default:
 				}
-				a, err := s.Post("/courses/sample/"+version+"/question/calculus/derivatives/cubic", object{"method": "generate", "data": seed(42)})
+				a, err := s.Post("/courses/pushed/"+version+"/question/calculus/derivatives/cubic", object{"method": "generate", "data": seed(42)})
 				calls.Add(1)
 				if err != nil || a.Status != 200 {
 					failed.Add(1)
@@ -254,7 +232,7 @@ func TestAPushWhileCallsRun(t *testing.T) {
 		})
 	}
 	current := func() string {
-		return post(t, s, cubic, object{"method": "generate", "data": seed(42)}).Header.Get("Prairie-Version")
+		return post(t, s, "/courses/pushed/current/question/"+course.Cubic, object{"method": "generate", "data": seed(42)}).Header.Get("Prairie-Version")
 	}
 	last := old
 	for i := range 3 {
@@ -262,7 +240,7 @@ func TestAPushWhileCallsRun(t *testing.T) {
 			return append(b, fmt.Sprintf("\n_generate_%d = generate\n\ndef generate(data):\n    _generate_%d(data)\n    data[\"params\"][\"push\"] = %d\n", i, i, i)...)
 		})
 		require.NoError(t, err)
-		pushed, err := s.Push("sample", repo.Dir)
+		pushed, err := s.Push("pushed", repo.Dir)
 		require.NoError(t, err)
 		require.Equal(t, rev, pushed)
 		require.Eventually(t, func() bool { return current() == rev }, 10*time.Second, 50*time.Millisecond, "current follows a push")
@@ -272,8 +250,8 @@ func TestAPushWhileCallsRun(t *testing.T) {
 	wg.Wait()
 	require.Zero(t, failed.Load())
 	require.Greater(t, calls.Load(), int64(8))
-	a := post(t, s, "/courses/sample/"+old+"/question/calculus/derivatives/cubic", object{"method": "generate", "data": seed(42)})
+	a := post(t, s, "/courses/pushed/"+old+"/question/calculus/derivatives/cubic", object{"method": "generate", "data": seed(42)})
 	require.NotContains(t, string(a.Body), `"push"`, "the old version still has the old bytes")
-	a = post(t, s, "/courses/sample/"+last+"/question/calculus/derivatives/cubic", object{"method": "generate", "data": seed(42)})
+	a = post(t, s, "/courses/pushed/"+last+"/question/calculus/derivatives/cubic", object{"method": "generate", "data": seed(42)})
 	require.Contains(t, string(a.Body), `"push":2`)
 }

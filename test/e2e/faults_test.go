@@ -24,16 +24,30 @@ import (
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
 )
 
-// second is another worker on the same mount, with slots and users of its own.
+// second is another worker on the same mount, with slots and users of its own; it
+// ends with the test.
 func second(t *testing.T, s *stack.Stack, more ...string) (url string, process *exec.Cmd) {
 	t.Helper()
 	addr, err := stack.FreeAddr()
 	require.NoError(t, err)
-	args := []string{"serve", "--courses", s.Mount, "--listen", addr, "--runs", filepath.Join(t.TempDir(), "runs"), "--slots", "16", "--base-uid", "65000"}
-	process, err = s.Daemon("worker", append(args, more...)...)
+	return "http://" + addr, secondAt(t, s, addr, filepath.Join(t.TempDir(), "runs"), more...)
+}
+
+// secondAt is second at an address and with runs that may have been another's.
+func secondAt(t *testing.T, s *stack.Stack, addr, runs string, more ...string) (process *exec.Cmd) {
+	t.Helper()
+	args := []string{"serve", "--courses", s.Mount, "--listen", addr, "--runs", runs, "--slots", "16", "--base-uid", "65000"}
+	process, err := s.Daemon("worker", append(args, more...)...)
 	require.NoError(t, err)
+	t.Cleanup(func() { // whatever the test did with it before
+		_ = process.Process.Signal(syscall.SIGCONT)
+		_ = process.Process.Signal(syscall.SIGTERM)
+		cut := time.AfterFunc(20*time.Second, func() { _ = process.Process.Kill() })
+		defer cut.Stop()
+		_ = process.Wait()
+	})
 	answers(t, "http://"+addr+"/readyz")
-	return "http://" + addr, process
+	return process
 }
 
 // fronted is a way to a worker that can break: errors answers 500 to everything
@@ -134,7 +148,6 @@ func TestFaultsOfOneWorkerStayInside(t *testing.T) {
 				_, metrics := get(t, at.Gateway+"/metrics")
 				return strings.Count(metrics, "prairie_gateway_worker_up{") == 2 && !strings.Contains(metrics, "} 0\nprairie_gateway_worker_up")
 			}, 20*time.Second, 20*time.Millisecond)
-			t.Cleanup(func() { _ = process.Process.Signal(syscall.SIGCONT); _ = process.Process.Kill(); _ = process.Wait() })
 			n := soak(1000)
 			strike := func() {
 				switch fault {

@@ -3,10 +3,13 @@ package e2e
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/e2e/stack"
 )
 
 const nodeQuestion = "arithmetic/gcd"
@@ -14,8 +17,34 @@ const nodeQuestion = "arithmetic/gcd"
 // Limits of the worker in these tests: small, so that reaching them is quick.
 var tight = []string{"--wall", "8s", "--memory", "256MiB"}
 
+// inTight is the standing stack by way of a worker with those limits.
+func inTight(t *testing.T) *stack.Stack {
+	t.Helper()
+	s, _ := start(t)
+	worker, _ := second(t, s, tight...)
+	at, _ := anotherGateway(t, s, worker)
+	return at
+}
+
 func TestCodeThatMisbehaves(t *testing.T) {
-	s, _ := start(t, tight...)
+	s := inTight(t)
+	type answer struct {
+		*stack.Answer
+		err  error
+		took time.Duration
+	}
+	call := func(qid string) answer {
+		begin := time.Now()
+		a, err := s.Post("/courses/sample/current/question/"+qid, object{"method": "generate", "data": seed(1)})
+		return answer{a, err, time.Since(begin)}
+	}
+	// What takes all the time that it may is asked at once.
+	long := map[string]chan answer{"limits/sleep": make(chan answer, 1), "limits/loop": make(chan answer, 1), "limits/fork": make(chan answer, 1)}
+	var asking sync.WaitGroup
+	for qid, to := range long {
+		asking.Go(func() { to <- call(qid) })
+	}
+	asking.Wait()
 	for _, tc := range []struct {
 		qid      string
 		outcomes []string
@@ -38,16 +67,21 @@ func TestCodeThatMisbehaves(t *testing.T) {
 		{"limits/tmp", []string{"out_of_memory", "question_error"}, ""},
 	} {
 		t.Run(tc.qid, func(t *testing.T) {
-			begin := time.Now()
-			a := post(t, s, "/courses/sample/current/question/"+tc.qid, object{"method": "generate", "data": seed(1)})
+			var a answer
+			if to, ok := long[tc.qid]; ok {
+				a = <-to
+			} else {
+				a = call(tc.qid)
+			}
+			require.NoError(t, a.err)
 			require.Equal(t, 422, a.Status, "%s", a.Body)
-			e := decode(t, a)["error"].(object)
+			e := decode(t, a.Answer)["error"].(object)
 			require.Contains(t, tc.outcomes, e["outcome"], "%s", a.Body)
 			traceback, _ := e["traceback"].(string)
 			require.Contains(t, e["message"].(string)+traceback, tc.text)
 			require.NotContains(t, string(a.Body), "survived")
 			require.NotContains(t, string(a.Body), s.Dir, "no path of the host")
-			require.Less(t, time.Since(begin), 15*time.Second)
+			require.Less(t, a.took, 15*time.Second)
 			// The next call is answered.
 			b := post(t, s, cubic, object{"method": "generate", "data": seed(1)})
 			require.Equal(t, 200, b.Status, "%s", b.Body)
@@ -56,7 +90,7 @@ func TestCodeThatMisbehaves(t *testing.T) {
 }
 
 func TestCodeThatAttacksGetsNothing(t *testing.T) {
-	s, _ := start(t, tight...)
+	s := inTight(t)
 	gateway := strings.Split(strings.TrimPrefix(s.Gateway, "http://"), ":")
 	worker := strings.Split(strings.TrimPrefix(s.Worker, "http://"), ":")
 	params := object{"addresses": []any{

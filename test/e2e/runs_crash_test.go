@@ -43,7 +43,8 @@ func slowC(seconds string) object {
 int main(void) { puts("first"); fflush(stdout); sleep(` + seconds + `); puts("last"); return 3; }`}}, "mode": "run"}
 }
 
-// anotherGateway starts one before some workers and returns its face and its process.
+// anotherGateway starts one before some workers and returns its face and its
+// process, which ends with the test.
 func anotherGateway(t *testing.T, s *stack.Stack, worker string) (*stack.Stack, *exec.Cmd) {
 	t.Helper()
 	addr, err := stack.FreeAddr()
@@ -51,12 +52,13 @@ func anotherGateway(t *testing.T, s *stack.Stack, worker string) (*stack.Stack, 
 	cmd, err := s.Daemon("scheduler", "serve", "--listen", addr, "--worker", worker)
 	require.NoError(t, err)
 	answers(t, "http://"+addr+"/readyz")
-	return &stack.Stack{Gateway: "http://" + addr, Worker: worker}, cmd
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return &stack.Stack{Dir: s.Dir, Gateway: "http://" + addr, Worker: worker}, cmd
 }
 
 func TestARunOutlivesItsGateway(t *testing.T) {
 	needs(t, "gcc", "apt install gcc libc6-dev")
-	s, _ := start(t, "--runs", filepath.Join(t.TempDir(), "runs"))
+	s, _ := start(t)
 	first, process := anotherGateway(t, s, s.Worker)
 	id := begin(t, first, slowC("3"))
 	require.Eventually(t, func() bool { return len(poll(t, first, id, 0).Output) >= 2 }, 30*time.Second, 10*time.Millisecond)
@@ -70,14 +72,11 @@ func TestARunOutlivesItsGateway(t *testing.T) {
 
 func TestRunsSurviveTheirWorkersRestart(t *testing.T) {
 	needs(t, "gcc", "apt install gcc libc6-dev")
-	runs := filepath.Join(t.TempDir(), "runs")
 	s, _ := start(t)
 	addr, err := stack.FreeAddr()
 	require.NoError(t, err)
-	serve := []string{"serve", "--courses", s.Mount, "--listen", addr, "--runs", runs, "--slots", "8", "--base-uid", "65000"}
-	worker, err := s.Daemon("worker", serve...)
-	require.NoError(t, err)
-	answers(t, "http://"+addr+"/readyz")
+	runs := filepath.Join(t.TempDir(), "runs")
+	worker := secondAt(t, s, addr, runs)
 	at, _ := anotherGateway(t, s, "http://"+addr)
 
 	whole := begin(t, at, slowC("0"))
@@ -88,9 +87,7 @@ func TestRunsSurviveTheirWorkersRestart(t *testing.T) {
 	require.NoError(t, worker.Process.Kill())
 	require.Error(t, worker.Wait())
 
-	_, err = s.Daemon("worker", serve...)
-	require.NoError(t, err)
-	answers(t, "http://"+addr+"/readyz")
+	secondAt(t, s, addr, runs)
 	answers(t, at.Gateway+"/readyz")
 	after, end := follow(t, at, whole, 0)
 	require.Equal(t, before, after)

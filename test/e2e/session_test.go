@@ -28,12 +28,12 @@ def grade(data):
 // process. One whose worker is killed is told so, and nothing begins in its place.
 func TestASessionFromNodeIsOneProcess(t *testing.T) {
 	needs(t, "node", "apt install nodejs")
-	s, repo := start(t)
+	s, repo := withCourse(t, "streams")
 	for name, content := range map[string]string{"info.json": `{"title":"s","topic":"t","type":"v3"}`, "server.py": streamQuestion} {
 		_, err := repo.Edit("questions/session/stream/"+name, func([]byte) []byte { return []byte(content) })
 		require.NoError(t, err)
 	}
-	_, err := s.Push("sample", repo.Dir)
+	_, err := s.Push("streams", repo.Dir)
 	require.NoError(t, err)
 	workers := map[string]*exec.Cmd{}
 	var urls []string

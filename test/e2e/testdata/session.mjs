@@ -7,7 +7,7 @@ const said = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const say = (v) => console.log(JSON.stringify(v));
 
 const caller = new CodeCaller({ gateway: process.argv[3], timeout: 60_000 });
-await caller.prepareForCourse({ course: 'sample', question: 'session/stream' });
+await caller.prepareForCourse({ course: 'streams', question: 'session/stream' });
 let data = { params: {}, correct_answers: {}, variant_seed: 7, options: {}, preferences: {} };
 const call = async (fcn) => {
   const { result, output } = await caller.call('question', 'session/stream', 'server.py', fcn, [data]);
