@@ -1,16 +1,20 @@
 package scheduler_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler"
 	"github.com/prairielambda/prairielambda/scheduler/fleet/fleettest"
 )
@@ -19,10 +23,18 @@ var update = flag.Bool("update", false, "write what the gateway answers into tes
 
 // Each file of testdata/golden is one exchange: the request line, headers, an
 // empty line and the body; then a line of dashes and the answer in the same form.
+// More exchanges may follow, each behind a line of ====. {identifier} is what the
+// last answer with an identifier said, which is another one each time.
 func TestGoldenExchanges(t *testing.T) {
 	python := printer(t, "1\n", "3.11")
 	courses := sample()
-	python.Set(func(s *fleettest.State) { s.Courses = courses })
+	python.Set(func(s *fleettest.State) {
+		s.Courses = courses
+		s.Status.Name = "alloc-1"
+		s.Frames = func(jobs.Program) []jobs.RunFrame {
+			return []jobs.RunFrame{{Type: "console", Data: json.RawMessage(`"python3 a.py"`)}, {Type: "stdout", Data: json.RawMessage(`"1"`)}}
+		}
+	})
 	_, url := gateway(t, scheduler.Config{}, python)
 	files, err := filepath.Glob("testdata/golden/*.http")
 	require.NoError(t, err)
@@ -31,14 +43,50 @@ func TestGoldenExchanges(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			b, err := os.ReadFile(file)
 			require.NoError(t, err)
-			asked, want, _ := strings.Cut(string(b), "\n----\n")
-			got := play(t, url, asked)
+			id := "{identifier}"
+			var played []string
+			for exchange := range strings.SplitSeq(string(b), next) {
+				asked, _, _ := strings.Cut(exchange, "\n----\n")
+				answer := play(t, url, strings.ReplaceAll(asked, "{identifier}", id))
+				if m := regexp.MustCompile(`"identifier":"([^"]+)"`).FindStringSubmatch(answer); m != nil {
+					id = m[1]
+				}
+				played = append(played, asked+"\n----\n"+strings.ReplaceAll(answer, id, "{identifier}"))
+			}
+			got := strings.Join(played, next)
 			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(asked+"\n----\n"+got), 0o644))
+				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 				return
 			}
-			require.Equal(t, want, got)
+			require.Equal(t, string(b), got)
 		})
+	}
+}
+
+const next = "\n====\n"
+
+// What is not JSON or changes with every build has no golden body: sockets, an
+// archive, metrics, and the document that lists the routes.
+func TestEveryRouteHasAGoldenExchange(t *testing.T) {
+	b, err := os.ReadFile("openapi.json")
+	require.NoError(t, err)
+	var doc struct{ Paths map[string]map[string]any }
+	require.NoError(t, json.Unmarshal(b, &doc))
+	var asked strings.Builder
+	files, err := filepath.Glob("testdata/golden/*.http")
+	require.NoError(t, err)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		asked.Write(b)
+	}
+	for path, methods := range doc.Paths {
+		if slices.Contains([]string{"/", "/courses/{course}/{version}/session", "/download", "/metrics", "/openapi.json"}, path) {
+			continue
+		}
+		for method := range methods {
+			require.Regexp(t, "(?m)^"+strings.ToUpper(method)+" "+regexp.MustCompile(`\{[a-z]+\}`).ReplaceAllString(path, `[^ ]+`)+"/?$", asked.String())
+		}
 	}
 }
 
