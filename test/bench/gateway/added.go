@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prairielambda/prairielambda/scheduler/fleet"
 	"github.com/prairielambda/prairielambda/test/course"
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
 )
@@ -30,6 +31,30 @@ func bareProxy(target, addr string) error {
 		Transport: &http.Transport{MaxIdleConnsPerHost: 1024, DisableCompression: true},
 	}
 	return http.ListenAndServe(addr, p) //nolint:gosec // loopback, for the length of one benchmark
+}
+
+// leastFront is net/http's server before the gateway's client and nothing between
+// them: what is left when a gateway checks, counts, keeps and notes nothing.
+func leastFront(target, addr string) error {
+	f, err := fleet.New(fleet.Config{Workers: []string{target}})
+	if err != nil {
+		return err
+	}
+	worker := f.Workers()[0]
+	return http.ListenAndServe(addr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // as above
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		res, err := worker.Send(r.Context(), fleet.Request{Path: r.URL.Path, Body: body})
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer res.Body.Close()
+		w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
+		io.Copy(w, res.Body)
+	}))
 }
 
 // bareRelay passes bytes on: what one more process on the way costs whatever it does.
@@ -130,38 +155,28 @@ func front(s *stack.Stack, workers string, more ...string) (stop func(), base st
 	defer log.Close()
 	cmd := exec.Command(filepath.Join(s.Bin, "scheduler"), append([]string{"serve", "--listen", addr, "--worker", workers}, more...)...)
 	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		return nil, "", err
-	}
-	stop = func() { cmd.Process.Kill(); cmd.Wait() }
-	if err := listening(addr); err != nil {
-		stop()
-		return nil, "", err
-	}
-	return stop, "http://" + addr, nil
+	return begin(cmd, addr)
 }
 
 func compare(title, worker, gateway, version string, calls int, rest time.Duration) error {
-	stop, relay, err := self(func(addr string) []string { return []string{"-relay", worker, addr} })
-	if err != nil {
-		return err
-	}
-	defer stop()
-	stop, proxy, err := self(func(addr string) []string { return []string{"-proxy", worker, addr} })
-	if err != nil {
-		return err
-	}
-	defer stop()
 	invocation := func(seed int) string {
 		return fmt.Sprintf(`{"course":"sample","version":%q,"question":%q,"data":{"params":{},"correct_answers":{},"variant_seed":%d},"calls":[{"type":"question","name":%q,"method":"generate"}]}`,
 			version, course.Cubic, seed, course.Cubic)
 	}
-	paths := []*path{
-		{name: "worker", url: worker + "/v1/invoke", body: invocation},
-		{name: "bare relay of bytes", url: relay + "/v1/invoke", body: invocation},
-		{name: "bare reverse proxy", url: proxy + "/v1/invoke", body: invocation},
-		{name: "gateway", url: gateway + "/courses/sample/" + version + "/question/" + course.Cubic, body: generateBody},
+	paths := []*path{{name: "worker", url: worker + "/v1/invoke", body: invocation}}
+	for _, f := range []struct{ name, role string }{
+		{"bare relay of bytes", "-relay"},
+		{"bare reverse proxy", "-proxy"},
+		{"the gateway's server and client alone", "-least"},
+	} {
+		stop, at, err := self(func(addr string) []string { return []string{f.role, worker, addr} })
+		if err != nil {
+			return err
+		}
+		defer stop()
+		paths = append(paths, &path{name: f.name, url: at + "/v1/invoke", body: invocation})
 	}
+	paths = append(paths, &path{name: "gateway", url: gateway + "/courses/sample/" + version + "/question/" + course.Cubic, body: generateBody})
 	if err := interleave(paths, calls, rest); err != nil {
 		return err
 	}
@@ -181,6 +196,11 @@ func self(args func(addr string) []string) (stop func(), base string, err error)
 	}
 	cmd := exec.Command(exe, args(addr)...)
 	cmd.Stderr = os.Stderr
+	return begin(cmd, addr)
+}
+
+// begin starts a program and waits until it listens at addr.
+func begin(cmd *exec.Cmd, addr string) (stop func(), base string, err error) {
 	if err := cmd.Start(); err != nil {
 		return nil, "", err
 	}

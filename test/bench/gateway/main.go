@@ -1,6 +1,7 @@
 // Command gateway measures what the gateway adds: the same calls at the worker
-// directly, through a bare relay of bytes, through a bare reverse proxy and through the gateway, in one
-// interleaved run; a kept render beside one that runs; and many connections at
+// directly, through fronts that do less and less (a bare reverse proxy, the
+// gateway's own server and client with nothing between them, a bare relay of bytes)
+// and through the gateway, in one interleaved run; a kept render beside one that runs; and many connections at
 // once. The first table stands before a worker that answers at once, because
 // what a sandbox's time varies by is more than what the gateway adds. It prints
 // Markdown tables.
@@ -13,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -29,6 +31,7 @@ func main() {
 	seconds := flag.Int("seconds", 10, "how long they call")
 	proxy := flag.String("proxy", "", "be the bare reverse proxy in front of this URL, on the address that follows")
 	relay := flag.String("relay", "", "be the bare relay of bytes to this URL, on the address that follows")
+	least := flag.String("least", "", "be the gateway's server and client alone before this worker, on the address that follows")
 	instant := flag.String("instant", "", "be a worker that answers at once, on this address")
 	every := flag.Int64("delay-every", 0, "as such a worker, delay every so many calls")
 	delay := flag.Duration("delay", 0, "by this long")
@@ -40,6 +43,8 @@ func main() {
 		err = bareProxy(*proxy, flag.Arg(0))
 	case *relay != "":
 		err = bareRelay(*relay, flag.Arg(0))
+	case *least != "":
+		err = leastFront(*least, flag.Arg(0))
 	case *instant != "":
 		err = instantWorker(*instant, *every, *delay)
 	default:
@@ -134,11 +139,14 @@ func start(dir string) (s *stack.Stack, version string, err error) {
 	return s, version, s.Start(context.Background())
 }
 
-// interleave takes turns, so that whatever else the machine does meets every path alike.
+// interleave takes turns in an order drawn anew each round, so that whatever else
+// the machine does, and what each process still does after its answer, meets every
+// path alike.
 func interleave(paths []*path, calls int, rest time.Duration) error {
 	client := &http.Client{}
 	for i := range calls + 30 {
-		for _, p := range paths {
+		for _, k := range rand.Perm(len(paths)) {
+			p := paths[k]
 			t := time.Now()
 			if err := post(client, p.url, p.body(i)); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
