@@ -27,8 +27,13 @@ func TestTheReadmesFiveLines(t *testing.T) {
 	require.NotNil(t, block)
 	require.Len(t, strings.Split(strings.TrimSpace(block[1]), "\n"), 5)
 
-	dir := t.TempDir()
+	dir, err := os.MkdirTemp("", "prairie-readme-")
+	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755))
+	// The mount is gone when umount returns; its daemon still takes leave of the store.
+	t.Cleanup(func() {
+		require.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, 30*time.Second, 50*time.Millisecond)
+	})
 	worker, err := stack.FreeAddr()
 	require.NoError(t, err)
 	gateway, err := stack.FreeAddr()
