@@ -116,7 +116,7 @@ func (g *collector) run(ctx context.Context) error {
 // thin hides and purges a course's version records.
 func (g *collector) thin(ctx context.Context, course string) error {
 	heads := g.s.cfg.Heads
-	h, _, err := heads.Get(ctx, course)
+	h, token, err := heads.Get(ctx, course)
 	if err != nil && !errors.Is(err, head.ErrNotFound) {
 		return err
 	}
@@ -131,12 +131,19 @@ func (g *collector) thin(ctx context.Context, course string) error {
 	}); err != nil {
 		return err
 	}
+	last := g.Last
+	if g.unused(h, course, all) {
+		if err := g.retire(ctx, course, token); err != nil {
+			return err
+		}
+		h, last = head.Head{}, 0
+	}
 	slices.SortFunc(all, func(a, b head.Stored) int {
 		return cmp.Or(b.Time.Compare(a.Time), cmp.Compare(a.Version.Version, b.Version.Version))
 	})
 	for n, r := range all {
 		// A push writes its record before it moves the head: the young are spared.
-		if n < g.Last || g.now.Sub(r.Time) < max(g.Within, g.Grace) || r.Kept || r.Version.Version == h.Version || g.pinned[course+"/"+r.Version.Version] {
+		if n < last || g.now.Sub(r.Time) < max(g.Within, g.Grace) || r.Kept || r.Version.Version == h.Version || g.pinned[course+"/"+r.Version.Version] {
 			g.VersionsKept++
 			continue
 		}

@@ -14,6 +14,9 @@ type Locked struct {
 	Recipe
 	Suite  string            `json:"suite,omitempty"`  // of Debian, for a root without a base
 	Hashes map[string]string `json:"hashes,omitempty"` // SHA-256 of a Python package's file, by NAME==VERSION
+
+	// NPMLock is a package-lock.json: one package may be there in several versions.
+	NPMLock json.RawMessage `json:"npm_lock,omitempty"`
 }
 
 // Digest is the SHA-256 of the canonical form, in hex.
@@ -27,7 +30,7 @@ func (l *Locked) Digest() string {
 }
 
 // Name is the environment that l is built as.
-func (l *Locked) Name() string { return "built-" + l.Digest()[:40] }
+func (l *Locked) Name() string { return builtPrefix + l.Digest()[:40] }
 
 // Split takes apart what is built one over the other: Debian packages, and what
 // comes on top of them, whose base is then that. Only a recipe that has both gives

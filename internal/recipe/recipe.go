@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -158,8 +159,16 @@ func (r *Recipe) Digest() string {
 // Name is the environment that r is built as, where nobody gave it a name.
 func (r *Recipe) Name() string { return NamePrefix + r.Digest()[:40] }
 
-// NamePrefix begins such names.
-const NamePrefix = "recipe-"
+// NamePrefix begins such names, builtPrefix those of locked recipes.
+const (
+	NamePrefix  = "recipe-"
+	builtPrefix = "built-"
+)
+
+var builtName = regexp.MustCompile(`^(` + NamePrefix + `|` + builtPrefix + `)[0-9a-f]{40}$`)
+
+// IsBuilt reports whether name is one that a recipe or a locked recipe gives.
+func IsBuilt(name string) bool { return builtName.MatchString(name) }
 
 // Empty reports whether r asks for nothing.
 func (r *Recipe) Empty() bool {

@@ -3,6 +3,7 @@ package recipe
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -117,4 +118,15 @@ func FuzzRecipe(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTheManualsExample: what people copy is read as it is printed.
+func TestTheManualsExample(t *testing.T) {
+	manual, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	_, example, _ := strings.Cut(string(manual), "```hcl\n")
+	example, _, _ = strings.Cut(example, "```")
+	r, err := Parse(HCLFile, []byte(example))
+	require.NoError(t, err)
+	require.Equal(t, []string{"shapes", "tools@2.0.0"}, r.NPM)
 }

@@ -24,11 +24,11 @@ func Unpack(ctx context.Context, s *syncer.Syncer, name, digest, dir string) (er
 	if err != nil {
 		return err
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-")
+	tmp, release, err := claim(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }() // nothing is left of it after the rename
+	defer func() { err = errors.Join(err, release()) }()
 	u := &unpacker{m: m, paths: make([]string, m.Len())}
 	u.paths[0] = tmp
 	if err := u.names(); err != nil {

@@ -1,7 +1,7 @@
 // Package build turns recipes into environments of a store, each once.
 //
 // It guarantees that a locked recipe is built at most once and found ever after,
-// by its digest; that callers who ask for one recipe at the same time share one
+// by its digest, as long as it is asked for now and then; that callers who ask for one recipe at the same time share one
 // build, which goes on when they leave; that an environment is named only when it
 // is stored whole; and that builds which run, wait and are remembered are bounded,
 // in all and for each who asks.
@@ -65,8 +65,9 @@ type Service struct {
 	end context.CancelFunc
 	wg  sync.WaitGroup
 
-	mu    sync.Mutex       // guards what follows
-	tasks map[string]*task // by id
+	mu      sync.Mutex       // guards what follows
+	tasks   map[string]*task // by id
+	renewed map[string]time.Time
 }
 
 // New returns a Service; Close ends it.
@@ -91,7 +92,10 @@ func New(cfg Config) (*Service, error) {
 	if err := os.Chmod(cfg.Dir, 0o700); err != nil { // what environments hold may be set-id
 		return nil, err
 	}
-	s := &Service{cfg: cfg, places: make(chan struct{}, cfg.Running), tasks: map[string]*task{}}
+	if err := env.Sweep(cfg.Dir); err != nil {
+		return nil, err
+	}
+	s := &Service{cfg: cfg, places: make(chan struct{}, cfg.Running), tasks: map[string]*task{}, renewed: map[string]time.Time{}}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -100,6 +104,32 @@ func New(cfg Config) (*Service, error) {
 func (s *Service) Close() {
 	s.end()
 	s.wg.Wait()
+}
+
+// day is how often gc is told that an environment is used.
+const (
+	day        = 24 * time.Hour
+	maxRenewed = 10_000
+)
+
+// used tells gc that name is used: once a day and process.
+func (s *Service) used(ctx context.Context, name string) {
+	s.mu.Lock()
+	fresh := time.Since(s.renewed[name]) < day
+	s.mu.Unlock()
+	if fresh {
+		return
+	}
+	if err := s.cfg.Syncer.Renew(ctx, head.EnvCourse(name), day); err != nil {
+		s.cfg.Log.Warn().Err(err).Str("environment", name).Msg("gc could not be told that it is used")
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.renewed) >= maxRenewed {
+		clear(s.renewed)
+	}
+	s.renewed[name] = time.Now()
 }
 
 // Report says what became of a recipe.
@@ -130,6 +160,9 @@ func (s *Service) Build(ctx context.Context, name string, r *recipe.Recipe, out 
 		if _, err := s.cfg.Syncer.Alias(ctx, head.EnvCourse(n), v); err != nil {
 			return rep, fmt.Errorf("name environment %s: %w", n, err)
 		}
+	}
+	for _, n := range []string{r.Name(), rep.Built} {
+		s.used(ctx, n)
 	}
 	rep.Environment = name + "@" + v.Version
 	return rep, nil

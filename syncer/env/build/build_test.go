@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
@@ -207,4 +208,26 @@ func TestHTTP(t *testing.T) {
 	status, body = do("POST", "/v1/environments", "s3cret", `{"owner":"b","recipe":{"debian":["aa"]}}`)
 	require.Equal(t, 200, status)
 	require.Contains(t, body, `"environment":"recipe-`)
+}
+
+// TestWhatKilledBuildersLeftIsSwept: and what those who live work on is not.
+func TestWhatKilledBuildersLeftIsSwept(t *testing.T) {
+	s, _, _ := newService(t)
+	left := func(digit string) string {
+		d := filepath.Join(s.cfg.Dir, "."+strings.Repeat(digit, 64)+"-123")
+		require.NoError(t, os.MkdirAll(filepath.Join(d, "root", "etc"), 0o755))
+		return d
+	}
+	dead, live, base := left("a"), left("b"), filepath.Join(s.cfg.Dir, strings.Repeat("c", 64))
+	require.NoError(t, os.Mkdir(base, 0o755))
+	f, err := os.Open(live)
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	again, err := New(s.cfg)
+	require.NoError(t, err)
+	defer again.Close()
+	require.NoDirExists(t, dead)
+	require.DirExists(t, live)
+	require.DirExists(t, base)
 }

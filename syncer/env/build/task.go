@@ -58,6 +58,7 @@ const maxTaskLines = 25_000
 func (s *Service) Ask(ctx context.Context, owner string, r *recipe.Recipe) (Answer, error) {
 	v, err := s.cfg.Syncer.Resolve(ctx, head.EnvCourse(r.Name()), "")
 	if err == nil {
+		s.used(ctx, r.Name())
 		return Answer{Environment: r.Name() + "@" + v.Version}, nil
 	}
 	if !errors.Is(err, head.ErrNotFound) {
