@@ -23,6 +23,7 @@ type recipeFlags struct{ installers.Config }
 func (f *recipeFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&f.PipIndex, "pip-index", "", "URL of a simple index of Python packages, for environment.hcl and requirements.txt")
 	fs.StringVar(&f.Wheels, "wheels", "", "directory of wheels, besides or instead of an index")
+	fs.StringVar(&f.NPM, "npm-registry", "", "URL of an npm registry")
 	fs.StringVar(&f.Debian, "debian-mirror", "", "URL of a Debian mirror")
 	fs.StringVar(&f.Suite, "debian-suite", "stable", "Debian suite of an environment without a base")
 }
@@ -48,8 +49,8 @@ func (s *stack) buildRecipes(ctx context.Context) {
 			continue
 		}
 		from := s.recipes
-		if from.PipIndex == "" && from.Wheels == "" && from.Debian == "" || os.Geteuid() != 0 {
-			s.log.Info().Str("file", file).Msg("not built: that takes root, and --pip-index, --wheels or --debian-mirror")
+		if from.PipIndex == "" && from.Wheels == "" && from.NPM == "" && from.Debian == "" || os.Geteuid() != 0 {
+			s.log.Info().Str("file", file).Msg("not built: that takes root, and --pip-index, --wheels, --npm-registry or --debian-mirror")
 			continue
 		}
 		begin := time.Now()

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -9,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/prairielambda/prairielambda/internal/cli"
@@ -43,6 +46,25 @@ func (o *opts) with(ctx context.Context, env *cli.Env, cfg syncer.Config, create
 	}
 	cfg.Blobs, cfg.Heads, cfg.Log = st.Blobs, st.Heads, env.Log
 	return exit(errors.Join(fn(syncer.New(cfg), st), st.Close()))
+}
+
+// mover are the flags of a command that moves heads.
+type mover struct {
+	opts
+	sign string
+}
+
+func (o *mover) flags(fs *flag.FlagSet) {
+	o.opts.flags(fs)
+	fs.StringVar(&o.sign, "sign", "", "sign heads with the ed25519 key in this `file` (64 hex digits)")
+}
+
+// with is opts' with a key.
+func (o *mover) with(ctx context.Context, env *cli.Env, cfg syncer.Config, create bool, fn func(*syncer.Syncer, *storage.Store) error) (err error) {
+	if cfg.Sign, err = readKey(o.sign); err != nil {
+		return err
+	}
+	return o.opts.with(ctx, env, cfg, create, fn)
 }
 
 // exit maps errors to exit codes, in this one place.
@@ -96,4 +118,20 @@ func bytes(n int64) string {
 		return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10))
 	}
 	return fmt.Sprintf("%d bytes", n)
+}
+
+// readKey reads an ed25519 seed; no name, no key.
+func readKey(file string) (ed25519.PrivateKey, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	seed, err := hex.DecodeString(strings.TrimSpace(string(b)))
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return nil, errors.New(file + ": want an ed25519 seed of 64 hex digits")
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
 }

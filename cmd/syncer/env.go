@@ -24,8 +24,7 @@ func environments() *cli.Command {
 }
 
 func envPush() *cli.Command {
-	var o opts
-	var sign string
+	var o mover
 	var quiet bool
 	size, entries := cli.Size(16<<30), 1_000_000
 	return &cli.Command{
@@ -40,7 +39,6 @@ that the image promises; an image that is not what it says changes nothing. What
 the store has already, of any environment or course, is not stored again.`,
 		Flags: func(fs *flag.FlagSet) {
 			o.flags(fs)
-			fs.StringVar(&sign, "sign", "", "sign the head with the ed25519 key in this `file` (64 hex digits)")
 			fs.BoolVar(&quiet, "quiet", false, "print no progress")
 			fs.Var(&size, "max-size", "refuse an image that unpacks to more than this `size`")
 			fs.IntVar(&entries, "max-entries", entries, "refuse an image with more than this `number` of files")
@@ -49,17 +47,13 @@ the store has already, of any environment or course, is not stored again.`,
 			if err := nargs(args, 2, 2, "NAME SOURCE"); err != nil {
 				return err
 			}
-			key, err := readKey(sign)
-			if err != nil {
-				return err
-			}
 			limits := env.Limits{Bytes: int64(size), Entries: entries}
 			src, err := env.Open(ctx, args[1], limits)
 			if err != nil {
 				return exit(err)
 			}
 			defer src.Close()
-			return o.with(ctx, e, syncer.Config{Sign: key}, true, func(s *syncer.Syncer, _ *storage.Store) error {
+			return o.with(ctx, e, syncer.Config{}, true, func(s *syncer.Syncer, _ *storage.Store) error {
 				r, err := env.Push(ctx, s, args[0], src, limits)
 				if err != nil {
 					return err

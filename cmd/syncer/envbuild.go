@@ -37,6 +37,7 @@ func (b *builder) flags(fs *flag.FlagSet) {
 	fs.StringVar(&b.maker.Suite, "debian-suite", "stable", "Debian `suite` of roots without a base")
 	fs.StringVar(&b.maker.PipIndex, "pip-index", "", "`URL` of a simple index of Python packages")
 	fs.StringVar(&b.maker.Wheels, "wheels", "", "`directory` of wheels, besides or instead of an index")
+	fs.StringVar(&b.maker.NPM, "npm-registry", "", "`URL` of an npm registry")
 	fs.StringVar(&b.bases, "bases", "", "`directory` of unpacked bases (default: in the user's cache)")
 	fs.StringVar(&b.base, "base", "default", "`environment` that recipes without a base add to")
 	fs.Var(&b.time, "build-time", "time that one step of a build may take")
@@ -76,15 +77,14 @@ func (b *builder) with(e *cli.Env, s *syncer.Syncer, fn func(*build.Service) err
 }
 
 func envBuild() *cli.Command {
-	var o opts
+	var o mover
 	var b builder
-	var sign string
 	var quiet bool
 	return &cli.Command{
 		Name: "build", Usage: "NAME RECIPE", Short: "build an environment of packages, and make it the newest version of NAME",
 		Long: `
 RECIPE is a file: environment.hcl, a requirements.txt, or JSON. It names a base
-environment, Debian and Python packages, files and variables.
+environment, Debian, Python and npm packages, files and variables.
 
 Packages are installed in a sandbox whose only network is the mirrors given here.
 First every package is given a version; a recipe of which that has been built
@@ -92,7 +92,6 @@ before is not built again.`,
 		Flags: func(fs *flag.FlagSet) {
 			o.flags(fs)
 			b.flags(fs)
-			fs.StringVar(&sign, "sign", "", "sign the heads with the ed25519 key in this `file` (64 hex digits)")
 			fs.BoolVar(&quiet, "quiet", false, "print no progress")
 		},
 		Run: func(ctx context.Context, e *cli.Env, args []string) error {
@@ -107,16 +106,12 @@ before is not built again.`,
 			if err != nil {
 				return err
 			}
-			key, err := readKey(sign)
-			if err != nil {
-				return err
-			}
 			out := func(line string) {
 				if !quiet {
 					fmt.Fprintln(e.Stderr, line)
 				}
 			}
-			return o.with(ctx, e, syncer.Config{Sign: key}, true, func(s *syncer.Syncer, _ *storage.Store) error {
+			return o.with(ctx, e, syncer.Config{}, true, func(s *syncer.Syncer, _ *storage.Store) error {
 				return b.with(e, s, func(service *build.Service) error {
 					rep, err := service.Build(ctx, name, r, out)
 					if err != nil {
@@ -147,9 +142,8 @@ func readRecipe(file string) (*recipe.Recipe, error) {
 }
 
 func envServe() *cli.Command {
-	var o opts
+	var o server
 	var b builder
-	var listen, tokens, sign string
 	return &cli.Command{
 		Name: "serve", Short: "build environments for gateways: POST /v1/environments {owner, recipe}",
 		Long: `
@@ -157,34 +151,19 @@ Answers with an environment that is there, or with the id of a build whose lines
 GET /v1/environments/ID gives. --tokens is a file as for 'syncer serve', in which
 a gateway's secret is given the course 'environments'.`,
 		Flags: func(fs *flag.FlagSet) {
-			o.flags(fs)
+			o.flags(fs, "127.0.0.1:7071")
 			b.flags(fs)
 			fs.IntVar(&b.running, "builds", 1, "builds at once")
-			fs.StringVar(&listen, "listen", "127.0.0.1:7071", "the `address` to listen on")
-			fs.StringVar(&tokens, "tokens", "", "the `file` of tokens; required")
-			fs.StringVar(&sign, "sign", "", "sign heads with the ed25519 key in this `file` (64 hex digits)")
 		},
 		Run: func(ctx context.Context, e *cli.Env, args []string) error {
 			if err := nargs(args, 0, 0, ""); err != nil {
 				return err
 			}
-			if tokens == "" {
-				return cli.Usagef("--tokens is required")
-			}
-			allow, err := readTokens(tokens)
-			if err != nil {
-				return err
-			}
-			key, err := readKey(sign)
-			if err != nil {
-				return err
-			}
-			return o.with(ctx, e, syncer.Config{Sign: key}, true, func(s *syncer.Syncer, _ *storage.Store) error {
+			return o.open(ctx, e, func(s *syncer.Syncer, allow func(secret, course string) bool, serve func(*http.ServeMux) error) error {
 				return b.with(e, s, func(service *build.Service) error {
 					mux := http.NewServeMux()
 					mux.Handle("/", service.Handler(func(secret string) bool { return allow(secret, "environments") }))
-					mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-					return listenAndServe(ctx, e, listen, mux)
+					return serve(mux)
 				})
 			})
 		},

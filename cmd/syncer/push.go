@@ -2,14 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/hex"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/cli"
@@ -19,8 +15,8 @@ import (
 )
 
 func push() *cli.Command {
-	var o opts
-	var rev, sign string
+	var o mover
+	var rev string
 	var worktree, full, quiet bool
 	return &cli.Command{
 		Name: "push", Usage: "COURSE PATH", Short: "make a version of a course and move its head there",
@@ -39,7 +35,6 @@ Exit code 4: another push moved the head in between; push again.`,
 			fs.BoolVar(&worktree, "worktree", false, "push the files as they are now, not a commit")
 			fs.BoolVar(&full, "full", false, "read everything and repair what the store lost")
 			fs.BoolVar(&quiet, "quiet", false, "print no progress")
-			fs.StringVar(&sign, "sign", "", "sign the head with the ed25519 key in this `file` (64 hex digits)")
 		},
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
 			if err := nargs(args, 2, 2, "COURSE PATH"); err != nil {
@@ -47,10 +42,6 @@ Exit code 4: another push moved the head in between; push again.`,
 			}
 			course, path := args[0], args[1]
 			var cfg syncer.Config
-			var err error
-			if cfg.Sign, err = readKey(sign); err != nil {
-				return err
-			}
 			src, save, err := source(path, rev, worktree)
 			if err != nil {
 				return err
@@ -118,20 +109,4 @@ func source(path, rev string, worktree bool) (syncer.Source, func() error, error
 		}
 		return stats.Save(file)
 	}, nil
-}
-
-// readKey reads an ed25519 seed; no name, no key.
-func readKey(file string) (ed25519.PrivateKey, error) {
-	if file == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	seed, err := hex.DecodeString(strings.TrimSpace(string(b)))
-	if err != nil || len(seed) != ed25519.SeedSize {
-		return nil, errors.New(file + ": want an ed25519 seed of 64 hex digits")
-	}
-	return ed25519.NewKeyFromSeed(seed), nil
 }

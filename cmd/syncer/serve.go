@@ -24,9 +24,39 @@ import (
 	"github.com/prairielambda/prairielambda/syncer/pushd"
 )
 
+// server are the flags of a command that answers who has a token.
+type server struct {
+	mover
+	listen, tokens string
+}
+
+func (o *server) flags(fs *flag.FlagSet, listen string) {
+	o.mover.flags(fs)
+	fs.StringVar(&o.listen, "listen", listen, "the `address` to listen on")
+	fs.StringVar(&o.tokens, "tokens", "", "the `file` of tokens; required")
+}
+
+// open opens the store for fn, which hands the routes that it answers to serve.
+// allow says whether a secret is good for a course.
+func (o *server) open(ctx context.Context, env *cli.Env, fn func(s *syncer.Syncer, allow func(secret, course string) bool, serve func(*http.ServeMux) error) error) error {
+	if o.tokens == "" {
+		return cli.Usagef("--tokens is required")
+	}
+	allow, err := readTokens(o.tokens)
+	if err != nil {
+		return err
+	}
+	return o.with(ctx, env, syncer.Config{}, true, func(s *syncer.Syncer, _ *storage.Store) error {
+		return fn(s, allow, func(mux *http.ServeMux) error {
+			mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+			return listenAndServe(ctx, env, o.listen, mux)
+		})
+	})
+}
+
 func serve() *cli.Command {
-	var o opts
-	var listen, tokens, repos, sign string
+	var o server
+	var repos string
 	return &cli.Command{
 		Name: "serve", Short: "push on request: POST /push {course, repository, rev}",
 		Long: `
@@ -38,36 +68,24 @@ courses go on at once. A caller names itself with 'Authorization: Bearer SECRET'
 
 GET /healthz and /metrics need no token.`,
 		Flags: func(fs *flag.FlagSet) {
-			o.flags(fs)
-			fs.StringVar(&listen, "listen", "127.0.0.1:7070", "the `address` to listen on")
-			fs.StringVar(&tokens, "tokens", "", "the `file` of tokens; required")
+			o.flags(fs, "127.0.0.1:7070")
 			fs.StringVar(&repos, "repositories", "", "the `directory` of the repositories; required")
-			fs.StringVar(&sign, "sign", "", "sign heads with the ed25519 key in this `file` (64 hex digits)")
 		},
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
 			if err := nargs(args, 0, 0, ""); err != nil {
 				return err
 			}
-			if tokens == "" || repos == "" {
-				return cli.Usagef("--tokens and --repositories are required")
+			if repos == "" {
+				return cli.Usagef("--repositories is required")
 			}
-			allow, err := readTokens(tokens)
-			if err != nil {
-				return err
-			}
-			key, err := readKey(sign)
-			if err != nil {
-				return err
-			}
-			reg := prometheus.NewRegistry()
-			return o.with(ctx, env, syncer.Config{Sign: key}, true, func(s *syncer.Syncer, _ *storage.Store) error {
+			return o.open(ctx, env, func(s *syncer.Syncer, allow func(secret, course string) bool, serve func(*http.ServeMux) error) error {
+				reg := prometheus.NewRegistry()
 				mux := http.NewServeMux()
 				mux.Handle("POST /push", pushd.New(pushd.Config{
 					Syncer: s, Repositories: repos, Allow: allow, Log: env.Log, Metrics: reg,
 				}))
 				mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-				mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-				return listenAndServe(ctx, env, listen, mux)
+				return serve(mux)
 			})
 		},
 	}

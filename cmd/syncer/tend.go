@@ -87,7 +87,11 @@ func gc() *cli.Command {
 Of each course it keeps the head's version, versions marked with 'syncer keep',
 the newest --keep-last, and those pushed --keep-within. What they do not reach is
 deleted when nobody stored or asked for it for the grace period. Pushes may run
-meanwhile as long as each takes less than that; 0s is for a store at rest.`,
+meanwhile as long as each takes less than that; 0s is for a store at rest.
+
+Of environments that were built of a recipe nobody gave a name, it keeps those that
+a version of a course names, that are marked, or that were built or asked for
+--keep-within.`,
 		Flags: func(fs *flag.FlagSet) {
 			o.flags(fs)
 			fs.IntVar(&p.Last, "keep-last", 50, "keep this `number` of versions of each course")
@@ -120,23 +124,15 @@ meanwhile as long as each takes less than that; 0s is for a store at rest.`,
 }
 
 func rollback() *cli.Command {
-	var o opts
-	var sign string
+	var o mover
 	return &cli.Command{
 		Name: "rollback", Usage: "COURSE VERSION", Short: "move a course's head to a version that the store has",
-		Flags: func(fs *flag.FlagSet) {
-			o.flags(fs)
-			fs.StringVar(&sign, "sign", "", "sign the head with the ed25519 key in this `file` (64 hex digits)")
-		},
+		Flags: o.flags,
 		Run: func(ctx context.Context, env *cli.Env, args []string) error {
 			if err := nargs(args, 2, 2, "COURSE VERSION"); err != nil {
 				return err
 			}
-			key, err := readKey(sign)
-			if err != nil {
-				return err
-			}
-			return o.with(ctx, env, syncer.Config{Sign: key}, false, func(s *syncer.Syncer, _ *storage.Store) error {
+			return o.with(ctx, env, syncer.Config{}, false, func(s *syncer.Syncer, _ *storage.Store) error {
 				h, err := s.Rollback(ctx, args[0], args[1])
 				if err != nil {
 					return err

@@ -8,7 +8,7 @@
 // what they wrote is somebody's only when every step has succeeded.
 //
 // It resolves first: Lock names every package with its version, and of Python's
-// the content, too. What was locked once is installed the same later, or not at all.
+// and npm's the content, too. What was locked once is installed the same later, or not at all.
 package build
 
 import (
@@ -40,6 +40,7 @@ type Config struct {
 	Suite    string // of a root without a base; stable when empty
 	PipIndex string // URL of a simple index
 	Wheels   string // a directory of wheels
+	NPM      string // URL of an npm registry
 
 	Time     time.Duration // of one step; 15 min when 0
 	Memory   int64         // of programs; 2 GiB when 0
@@ -75,7 +76,7 @@ func New(cfg Config) (*Builder, error) {
 		cfg.Suite = "stable"
 	}
 	b := &Builder{cfg: cfg}
-	for _, m := range []string{cfg.Debian, cfg.PipIndex} {
+	for _, m := range []string{cfg.Debian, cfg.PipIndex, cfg.NPM} {
 		if m == "" {
 			continue
 		}
@@ -198,8 +199,12 @@ func find(lower string, paths ...string) string {
 		return ""
 	}
 	defer unix.Close(root)
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	for _, p := range paths {
-		fd, err := unix.Openat2(root, strings.TrimPrefix(p, "/"), &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+		fd, err := unix.Openat2(root, strings.TrimPrefix(p, "/"), how)
+		for err == unix.EAGAIN { // a link with ".." in it, and somewhere something is renamed or mounted
+			fd, err = unix.Openat2(root, strings.TrimPrefix(p, "/"), how)
+		}
 		if err == nil {
 			unix.Close(fd)
 			return p
@@ -236,7 +241,7 @@ func (b *Builder) Build(ctx context.Context, lower string, l *recipe.Locked, out
 
 // install runs the steps that every root filesystem can take.
 func (b *Builder) install(ctx context.Context, t *sandbox.Tree, lower string, l *recipe.Locked, out func(string)) error {
-	for _, part := range []func(context.Context, *sandbox.Tree, string, *recipe.Locked, func(string)) error{b.debian, b.pip, b.files} {
+	for _, part := range []func(context.Context, *sandbox.Tree, string, *recipe.Locked, func(string)) error{b.debian, b.pip, b.installNPM, b.files} {
 		if err := part(ctx, t, lower, l, out); err != nil {
 			return err
 		}

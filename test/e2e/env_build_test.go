@@ -72,6 +72,7 @@ func TestEnvironmentsAreBuiltOfRecipes(t *testing.T) {
 	library(t, wheels, "prairietools", "1.5")
 	root := "root:" + debian.Root(t, "trixie", pythonPackages...)
 	pushEnv(t, s, "default", root)
+	elsewhere := twin(t, s)
 	from := []string{"--wheels", wheels}
 	one, err := buildEnv(t, s, "one", "requirements.txt", "prairielib==1.0\n", from...)
 	require.NoError(t, err)
@@ -90,6 +91,11 @@ settings = { SHAPE = "round" }
 		require.Equal(t, strings.TrimPrefix(one.Environment, "one@"), strings.TrimPrefix(again.Environment, "again@"))
 		require.Equal(t, one.Built, again.Built)
 		require.NotEqual(t, one.Built, two.Built)
+	})
+	t.Run("another build of the same is the same", func(t *testing.T) {
+		same, err := buildEnv(t, elsewhere, "one", "requirements.txt", "prairielib==1.0\n", from...)
+		require.NoError(t, err)
+		require.Equal(t, one, same, "byte for byte")
 	})
 	t.Run("one package more is its own bytes more", func(t *testing.T) { onePackageMore(t, s, wheels) })
 

@@ -63,6 +63,52 @@ def build_wheel(d, config_settings=None, metadata_directory=None):
     return name
 `
 
+// watched is what an install script must not reach, and what it could leave.
+type watched struct {
+	stranger *httptest.Server
+	before   []string
+}
+
+// watch begins before a hostile build does.
+func watch(t *testing.T) *watched {
+	w := &watched{stranger: httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a stranger was reached") }))}
+	t.Cleanup(w.stranger.Close)
+	abstract, err := net.Listen("unix", "@prairie-evil-test")
+	require.NoError(t, err)
+	t.Cleanup(func() { abstract.Close() })
+	w.before = buildMounts(t)
+	return w
+}
+
+// replacer fills a script's blanks.
+func (w *watched) replacer(mirror, more string) *strings.Replacer {
+	port := func(u string) string { return u[strings.LastIndexByte(u, ':')+1:] }
+	return strings.NewReplacer("STRANGER", port(w.stranger.URL), "MIRROR", port(mirror), "MORE", more)
+}
+
+// nothingLeft fails where a mount or a process of the scripts is still there.
+func (w *watched) nothingLeft(t *testing.T) {
+	require.Equal(t, w.before, buildMounts(t))
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
+	for _, p := range all {
+		b, _ := os.ReadFile(p)
+		require.NotContains(t, string(b), "98765", "a process was left")
+	}
+}
+
+// buildMounts are those that a build may have made; others' tests mount, too.
+func buildMounts(t *testing.T) (ours []string) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, " - overlay ") || strings.Contains(line, "prairielambda-worker-") || strings.Contains(line, "test-bases") {
+			ours = append(ours, line)
+		}
+	}
+	return ours
+}
+
 // hostileInstall: an install script reaches the mirror and nothing else, and
 // nothing of it is left, whether its build succeeds or has to be ended.
 func hostileInstall(t *testing.T, s *stack.Stack) {
@@ -76,23 +122,7 @@ func hostileInstall(t *testing.T, s *stack.Stack) {
 		http.NotFound(w, r)
 	}))
 	defer index.Close()
-	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a stranger was reached") }))
-	defer stranger.Close()
-	abstract, err := net.Listen("unix", "@prairie-evil-test")
-	require.NoError(t, err)
-	defer abstract.Close()
-	port := func(u string) string { return u[strings.LastIndexByte(u, ':')+1:] }
-	mounted := func() (ours []string) { // others' tests mount, too
-		b, err := os.ReadFile("/proc/self/mountinfo")
-		require.NoError(t, err)
-		for line := range strings.Lines(string(b)) {
-			if strings.Contains(line, " - overlay ") || strings.Contains(line, "prairielambda-worker-") || strings.Contains(line, "test-bases") {
-				ours = append(ours, line)
-			}
-		}
-		return ours
-	}
-	before := mounted()
+	w := watch(t)
 	for name, tc := range map[string]struct{ more, want string }{
 		"succeeds":   {"", ""},
 		"never ends": {"import time; time.sleep(1000)", "its limit"},
@@ -100,7 +130,7 @@ func hostileInstall(t *testing.T, s *stack.Stack) {
 		"fills":      {"f = open('/var/x', 'wb')\nwhile True: f.write(bytes(1 << 20))", "exit code"},
 	} {
 		wheels := t.TempDir()
-		sdist(t, wheels, "evil", "1.0", strings.NewReplacer("STRANGER", port(stranger.URL), "MIRROR", port(index.URL), "MORE", tc.more).Replace(evil))
+		sdist(t, wheels, "evil", "1.0", w.replacer(index.URL, tc.more).Replace(evil))
 		args := []string{"--wheels", wheels, "--pip-index", index.URL + "/simple", "--build-disk", "64MiB", "--build-memory", "256MiB"}
 		if name == "never ends" {
 			args = append(args, "--build-time", "5s")
@@ -116,11 +146,5 @@ func hostileInstall(t *testing.T, s *stack.Stack) {
 	for _, a := range asked {
 		require.Regexp(t, `^GET /simple/(allowed|evil/)$`, a)
 	}
-	require.Equal(t, before, mounted())
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	require.NoError(t, err)
-	for _, p := range all {
-		b, _ := os.ReadFile(p)
-		require.NotContains(t, string(b), "98765", "a process was left")
-	}
+	w.nothingLeft(t)
 }
