@@ -42,11 +42,12 @@ func Fetch(ctx context.Context, path string) error {
 	if !ok || !protocols[scheme] || strings.ContainsAny(url, "\n\x00 ") {
 		return fmt.Errorf("the remote %q: only https, ssh and git URLs are fetched", url)
 	}
-	tmp, err := os.MkdirTemp("", "prairie-fetch-")
+	own, err := newScratch()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer own.Close()
+	tmp := own.path
 	if _, err := borrow(dir, tmp); err != nil {
 		return err
 	}

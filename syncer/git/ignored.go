@@ -27,11 +27,12 @@ func Ignored(ctx context.Context, path string) ([]string, error) {
 	if err := enclosed(dir); err != nil {
 		return nil, err
 	}
-	tmp, err := os.MkdirTemp("", "prairie-git-")
+	own, err := newScratch()
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(tmp)
+	defer own.Close()
+	tmp := own.path
 	if _, err := borrow(dir, tmp); err != nil {
 		return nil, err
 	}

@@ -18,7 +18,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -86,7 +85,16 @@ func enclosed(dir string) error {
 	return nil
 }
 
-var sha256Format = regexp.MustCompile(`(?im)^\s*objectformat\s*=\s*"?sha256"?\s*$`)
+// isSHA256 finds the one value of a repository's configuration that we go by.
+func isSHA256(conf string) bool {
+	for line := range strings.Lines(conf) {
+		key, value, _ := strings.Cut(line, "=")
+		if strings.EqualFold(strings.TrimSpace(key), "objectformat") && strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "sha256") {
+			return true
+		}
+	}
+	return false
+}
 
 // borrow makes a git directory in tmp with dir's refs and nothing of its
 // configuration. It returns the length of object ids.
@@ -97,7 +105,7 @@ func borrow(dir, tmp string) (idLen int, err error) {
 		return 0, err
 	}
 	config := "[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
-	if sha256Format.MatchString(conf) {
+	if isSHA256(conf) {
 		idLen = 32
 		config = "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = sha256\n"
 	}
@@ -169,16 +177,16 @@ func Open(ctx context.Context, path string) (*Repo, error) {
 	if err := enclosed(dir); err != nil {
 		return nil, err
 	}
-	tmp, err := os.MkdirTemp("", "prairie-git-")
+	own, err := newScratch()
 	if err != nil {
 		return nil, err
 	}
-	r := &Repo{tmp: tmp}
-	if r.idLen, err = borrow(dir, tmp); err == nil {
-		err = r.start(ctx, environ(tmp, filepath.Join(dir, "objects")))
+	r := &Repo{own: own}
+	if r.idLen, err = borrow(dir, own.path); err == nil {
+		err = r.start(ctx, environ(own.path, filepath.Join(dir, "objects")))
 	}
 	if err != nil {
-		os.RemoveAll(tmp)
+		own.Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	return r, nil

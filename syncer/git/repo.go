@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 )
 
@@ -18,7 +17,7 @@ type ID = [32]byte
 
 // Repo reads the objects of one repository. It is not safe for concurrent use.
 type Repo struct {
-	tmp    string
+	own    *scratch // the git directory that git runs in
 	env    []string
 	idLen  int
 	stream *stream // a running `git cat-file --batch`
@@ -33,7 +32,7 @@ func (r *Repo) start(ctx context.Context, env []string) (err error) {
 // Close ends git and removes what Open made.
 func (r *Repo) Close() error {
 	r.stream.close()
-	return os.RemoveAll(r.tmp)
+	return r.own.Close()
 }
 
 // IDLen is the length of object ids in bytes.
