@@ -127,41 +127,59 @@ func Plugin(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "plugins", "chunkfs"), []byte(text), 0o755)
 }
 
-// Keys makes the keys and a token, and gives them to Nomad.
-func (d *Deployment) Keys() error {
+// NewKeys makes a pair of keys for tickets, in PEM.
+func NewKeys() (public, private string, err error) {
 	pub, priv, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return err
+		return "", "", err
 	}
 	privDER, err := x509.MarshalPKCS8PrivateKey(priv)
 	if err != nil {
-		return err
+		return "", "", err
 	}
 	pubDER, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return "", "", err
+	}
+	block := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return block("PUBLIC KEY", pubDER), block("PRIVATE KEY", privDER), nil
+}
+
+// NewToken adds a token to those that gateways know once Nomad has the file.
+func (d *Deployment) NewToken() (secret string, err error) {
+	out, err := exec.Command(filepath.Join(d.Bin, "scheduler"), "token", "create", "--tokens", d.Tokens(), "--scope", "*:*").Output()
+	if err != nil {
+		return "", fmt.Errorf("make a token: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// Tokens is the file of tokens.
+func (d *Deployment) Tokens() string { return filepath.Join(d.Dir, "tokens.json") }
+
+// Keys makes the keys and two tokens, and gives them to Nomad.
+func (d *Deployment) Keys() error {
+	public, private, err := NewKeys()
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(filepath.Join(d.Dir, "inputs"), 0o755); err != nil {
 		return err
 	}
-	file := filepath.Join(d.Dir, "tokens.json")
 	for _, s := range []*string{&d.Secret, &d.Other} {
-		secret, err := exec.Command(filepath.Join(d.Bin, "scheduler"), "token", "create", "--tokens", file, "--scope", "*:*").Output()
-		if err != nil {
-			return fmt.Errorf("make a token: %w", err)
+		if *s, err = d.NewToken(); err != nil {
+			return err
 		}
-		*s = strings.TrimSpace(string(secret))
 	}
-	tokens, err := os.ReadFile(file)
+	tokens, err := os.ReadFile(d.Tokens())
 	if err != nil {
 		return err
 	}
-	block := func(kind string, der []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
-	}
 	for job, items := range map[string]api.VariableItems{
-		"prairie-worker":    {"ticket_pub": block("PUBLIC KEY", pubDER)},
-		"prairie-scheduler": {"ticket_key": block("PRIVATE KEY", privDER), "tokens": string(tokens)},
+		"prairie-worker":    {"ticket_pub": public},
+		"prairie-scheduler": {"ticket_key": private, "tokens": string(tokens)},
 	} {
 		v := &api.Variable{Path: "nomad/jobs/" + job, Items: items}
 		if _, _, err := d.Agent.Client.Variables().Create(v, nil); err != nil {

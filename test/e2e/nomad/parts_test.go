@@ -34,6 +34,7 @@ func TestDrills(t *testing.T) {
 			})
 		}},
 		{"updates", func(t *testing.T) { p.play(t, 0, []drill{x.workersUpdated(), x.chunkfsUpgraded()}) }},
+		{"upkeep", func(t *testing.T) { p.play(t, 0, x.upkeep()) }},
 		{"scaling", func(t *testing.T) { scaling(t, c, p) }},
 		{"flood", func(t *testing.T) { flood(t, c, p) }},
 	} {
