@@ -29,7 +29,7 @@ var (
 		"posixpath", "genericpath", "_collections_abc", "sitecustomize", "linecache",
 	}
 	pythonWarm = []string{
-		"numpy", "json", "random", "socket", "struct", "traceback", "array", "fcntl", "resource", "ssl", "tempfile", "uuid", "secrets", "decimal",
+		"datetime", "numpy", "json", "random", "socket", "struct", "traceback", "array", "fcntl", "resource", "ssl", "tempfile", "uuid", "secrets", "decimal",
 		"fractions", "statistics", "base64", "ctypes", "lxml.html", "sympy", "scipy", "pandas", "networkx", "faker", "PIL.Image", "markdown",
 	}
 	pythonName = regexp.MustCompile(`^python3\.([0-9]{1,3})$`)
@@ -112,17 +112,19 @@ func (p *python) find(name string) (pkg string, source []byte) {
 	return "", nil
 }
 
-// module adds what Python reads of a source file: the compiled form beside it where
-// there is one.
+// module adds what Python reads of a source file: the compiled form where there is
+// one, beside the name by which it was found.
 func (p *python) module(file string) []byte {
 	at, d := p.tree.resolve(file)
 	if d == nil || d.ino.typ != manifest.File {
 		return nil
 	}
-	compiled := path.Dir(at) + "/__pycache__/" + strings.TrimSuffix(path.Base(at), ".py") + ".cpython-" + p.minor + ".pyc"
-	if c, k := p.tree.resolve(compiled); k != nil {
+	compiled := path.Dir(file) + "/__pycache__/" + strings.TrimSuffix(path.Base(file), ".py") + ".cpython-" + p.minor + ".pyc"
+	c, there := p.tree.resolve(compiled)
+	if there != nil {
 		p.add(c)
-	} else {
+	}
+	if there == nil || at != path.Clean(file) { // what a link's compiled form is of may be another file
 		p.add(at)
 	}
 	if source := p.text(d.ino); source != nil {
