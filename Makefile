@@ -5,7 +5,7 @@ GO     ?= go
 COURSE ?= test/course/sample
 # Packages whose tests keep to their own files and ports. Those of the others look at
 # the whole machine for what was left behind, and run one package at a time.
-BESIDE = /prairielambda/(internal|scheduler|syncer|test/course|test/script/syncer)(/|$$)
+BESIDE = /prairielambda/(internal|scheduler|syncer|test/course|test/e2e/release|test/script/syncer)(/|$$)
 
 .PHONY: screenshots release run build test check race fuzz bench soak clean nomad-agent cluster cluster-down cluster-test
 
@@ -45,7 +45,7 @@ fuzz:                 ## every fuzz target, one after another, FUZZTIME each
 	done
 
 soak: build           ## the long proofs whole; make test runs them at a fiftieth of their length
-	@.ci/install test
+	@.ci/install soak
 	SOAK=1 REQUIRE_ALL=1 $(GO) test -count=1 -p 1 -timeout 6h ./...
 
 bench: build          ## tables against named peers, as ratios of one run

@@ -28,7 +28,7 @@ func (r *release) image(ctx context.Context, arch string) (file string, err erro
 			return "", err
 		}
 	}
-	base, err := tarball.LayerFromFile(root)
+	base, err := tarball.LayerFromFile(root, tarball.WithCompressedCaching) // or each reader compresses it anew
 	if err != nil {
 		return "", fmt.Errorf("layer of %s: %w", root, err)
 	}
@@ -36,7 +36,7 @@ func (r *release) image(ctx context.Context, arch string) (file string, err erro
 	if err != nil {
 		return "", err
 	}
-	top, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(ours)), nil })
+	top, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(ours)), nil }, tarball.WithCompressedCaching)
 	if err != nil {
 		return "", err
 	}
