@@ -71,8 +71,8 @@ func (a *aheads) make(l *runtime.Language) (*sandbox.Scratch, error) {
 	}
 	defer scratch.Close()
 	limits := withStep(a.pool.limits(jobs.Limits{}), l.Ahead)
-	box, err := a.pool.cfg.Host.Exec(a.over, sandbox.Spec{Limits: limits, Scratch: scratch, Idle: true}, sandbox.Command{
-		Root: l.Root(), Dir: aheadDir, Env: l.Environment([]string{l.Ahead.Name + "=" + aheadDir}), Argv: l.Ahead.Command,
+	box, err := a.pool.cfg.Host.Exec(a.over, sandbox.Spec{Limits: limits, Scratch: scratch}, sandbox.Command{
+		Root: l.Root(), Dir: aheadDir, Env: l.Environment(aheadDir), Argv: l.Ahead.Command,
 	})
 	if err != nil {
 		return nil, err

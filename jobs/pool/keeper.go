@@ -65,6 +65,9 @@ func (k *keeper) keep(ctx context.Context) {
 			}
 		}
 		next, err := k.host.StartZygote(ctx, k.cfg)
+		if err != nil && ctx.Err() != nil {
+			continue // it closes
+		}
 		if err != nil {
 			k.log.Error().Err(err).Msg("cannot start the runtime")
 			select {

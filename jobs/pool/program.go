@@ -100,9 +100,9 @@ func (p *Pool) RunWatched(ctx context.Context, prog *jobs.Program, watch Watcher
 	if r.root, r.env, err = p.rootOf(ctx, lang, prog.Environment); err != nil {
 		return nil, err
 	}
-	if prog.Environment == "" { // what was made ahead is of this machine's compiler
+	if prog.Environment == "" && lang.In == "" { // what was made ahead is of this machine's compiler
 		if r.kept = p.aheads.of(lang); r.kept != nil {
-			r.env = append(r.env, lang.Ahead.Name+"="+sandbox.KeptDir)
+			r.env = lang.Environment(sandbox.KeptDir)
 		}
 		defer p.aheads.want(lang)
 	}

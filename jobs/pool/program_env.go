@@ -17,7 +17,7 @@ import (
 // for its newest version, in which the language's programs must be.
 func (p *Pool) rootOf(ctx context.Context, l *runtime.Language, ask string) (sandbox.Root, []string, error) {
 	if ask = cmp.Or(ask, l.In); ask == "" {
-		return l.Root(), l.Environment(nil), nil
+		return l.Root(), l.Environment(""), nil
 	}
 	e, err := apart(ctx, p.doors, ask, func() (*environment, error) { return p.environmentFor(l, ask) }, func(*environment) {})
 	if err != nil {

@@ -27,7 +27,7 @@ func quick(t *testing.T) *Pool {
 	ls, err := installed()
 	require.NoError(t, err)
 	return newPool(t, tree(t, map[string]string{"infoCourse.json": "{}"}), func(c *Config) {
-		c.Languages, c.Spares = ls, -1
+		c.Languages = ls
 		c.Default = jobs.Limits{Wall: 4 * time.Second, CPU: 2 * time.Second, Memory: 192 << 20, Output: 64 << 10}
 	})
 }
@@ -58,6 +58,9 @@ func TestEveryLanguage(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
+			if l.name == "go" {
+				compilesOnce(t, p)
+			}
 			refuses(t, p, l)
 			if l.builds {
 				require.NotEmpty(t, res.Steps)
@@ -96,6 +99,23 @@ func TestEveryLanguage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// compilesOnce: after the first program, what programs import is there already. What
+// few do is compiled for each of them, although nothing can be added to what is there.
+func compilesOnce(t *testing.T, p *Pool) {
+	l, err := p.cfg.Languages.Find("go", nil)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return p.aheads.of(l) != nil }, 4*time.Minute, 10*time.Millisecond)
+	for range 2 {
+		res, err := p.Run(context.Background(), &jobs.Program{
+			Runtime: "go", Switches: map[string][]string{"Compiler": {"-v"}}, // names what it compiles
+			Files: []jobs.ProgramFile{file("main.go", "package main\nimport (\"container/ring\"; \"fmt\")\nfunc main() { fmt.Print(ring.New(3).Len()) }\n")},
+		})
+		require.NoError(t, err)
+		require.Equal(t, "3", res.Stdout, "%+v", res)
+		require.Equal(t, "container/ring\ncommand-line-arguments\n", res.Steps[0].Stderr)
 	}
 }
 

@@ -342,9 +342,15 @@ func (l *Language) Root() sandbox.Root {
 	return r
 }
 
-// Environment is the whole environment of a step.
-func (l *Language) Environment(own []string) []string {
-	return slices.Concat(environment, l.Env, own)
+// Environment is the whole environment of a step. ahead is where it finds what was
+// made ahead, or is to make it; "" for nowhere.
+func (l *Language) Environment(ahead string) []string {
+	env := slices.Concat(environment, l.Env)
+	if ahead != "" { // programs take the first of two values
+		env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, l.Ahead.Name+"=") })
+		env = append(env, l.Ahead.Name+"="+ahead)
+	}
+	return env
 }
 
 // EnvironmentIn is that of a step in an image that sets variables.

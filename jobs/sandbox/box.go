@@ -20,7 +20,7 @@ type Spec struct {
 	Limits jobs.Limits // every field set: see jobs.Limits
 	Mounts []Mount
 	Hello  json.RawMessage // handed to the zygote's program in the child, before it is ready
-	Idle   bool            // runs only where nothing else does: until Restart, or a program for good
+	Idle   bool            // a spare: runs only where nothing else does, until Restart
 	Code   *os.File        // made by Sealed; its content is the zygote's program's to read in the child; may be nil
 
 	// For Exec only.

@@ -76,7 +76,7 @@ func (h *Host) Exec(ctx context.Context, spec Spec, c Command) (*Box, error) {
 	if cg := b.slot.cg; cg != nil {
 		s.Attach, files = len(cg.attach), append(files, cg.attach...)
 	}
-	if err := b.become(ctx, stageConfig{Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s, Idle: spec.Idle}, append(files, mounts...)); err != nil {
+	if err := b.become(ctx, stageConfig{Argv: c.Argv, Env: c.Env, Dir: c.Dir, Seal: s}, append(files, mounts...)); err != nil {
 		b.Close()
 		return nil, err
 	}

@@ -27,6 +27,9 @@ func (s *Scratch) Keep(size int64) (*Scratch, error) {
 		if err := os.CopyFS(k.dir, os.DirFS(s.dir)); err != nil {
 			return err
 		}
+		if all, err := os.ReadDir(k.dir); err != nil || len(all) == 0 {
+			return errors.Join(err, errors.New("nothing lies in it"))
+		}
 		return filepath.WalkDir(k.dir, func(p string, d fs.DirEntry, err error) error { // the umask had its say
 			if err != nil || d.Type() == fs.ModeSymlink {
 				return err

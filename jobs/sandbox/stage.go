@@ -34,7 +34,6 @@ type stageConfig struct {
 	Dir   string   `json:"dir"`   // working directory inside the root; "/" when empty
 	Seal  *seal    `json:"seal"`  // nil for a zygote, which seals its children
 	Raise bool     `json:"raise"` // it waited as SCHED_IDLE, and comes back from there
-	Idle  bool     `json:"idle"`  // it and all it starts are SCHED_IDLE for good
 	Nice  int32    `json:"nice"`
 
 	Tree *treeSeal `json:"tree,omitempty"` // instead of Seal
@@ -72,13 +71,9 @@ func runStage(link int) error {
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
 	}
-	if c.Raise || c.Idle {
-		attr := unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: c.Nice}
-		if c.Idle {
-			attr.Policy = unix.SCHED_IDLE
-		}
-		if err := unix.SchedSetAttr(0, &attr, 0); err != nil {
-			return fmt.Errorf("set its priority: %w", err)
+	if c.Raise {
+		if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: c.Nice}, 0); err != nil {
+			return fmt.Errorf("raise its priority: %w", err)
 		}
 	}
 	if err := place(fds); err != nil {
