@@ -21,17 +21,15 @@ type python struct {
 // workers look for it.
 var pythons = []string{"/usr/local/bin/python3", "/opt/venv/bin/python3", "/usr/bin/python3"}
 
-// pythonStart is what every interpreter loads, pythonWarm what the zygote of a
-// worker loads besides where it is there (jobs/runtime).
+// pythonStart is what every interpreter loads, pythonWarm what nearly every course's
+// code does. What a worker's zygote loads besides (jobs/runtime) is left to what nodes
+// see: scipy and pandas alone quadruple the bytes, for which a smaller start then waits.
 var (
 	pythonStart = []string{
 		"encodings", "encodings.aliases", "encodings.utf_8", "codecs", "io", "abc", "site", "_sitebuiltins", "os", "stat",
 		"posixpath", "genericpath", "_collections_abc", "sitecustomize", "linecache",
 	}
-	pythonWarm = []string{
-		"datetime", "numpy", "json", "random", "socket", "struct", "traceback", "array", "fcntl", "resource", "ssl", "tempfile", "uuid", "secrets", "decimal",
-		"fractions", "statistics", "base64", "ctypes", "lxml.html", "sympy", "scipy", "pandas", "networkx", "faker", "PIL.Image", "markdown",
-	}
+	pythonWarm = []string{"datetime", "numpy", "json", "random", "socket", "struct", "traceback", "array", "fcntl", "resource", "tempfile", "ctypes"}
 	pythonName = regexp.MustCompile(`^python3\.([0-9]{1,3})$`)
 )
 
