@@ -30,13 +30,18 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	b := &bench{ctx: ctx, tools: tools, out: tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)}
 	files := flag.String("files", "1000,2600,10000", "the courses' `sizes`, rising; with 100000 it takes minutes")
 	large := flag.Bool("large", false, "push one file of 4 GiB, too")
-	syncer := flag.String("syncer", "", "the `program` to measure; without it, one is built")
-	runs := flag.Int("runs", 5, "changed pushes per cell; full pushes run three times at most")
-	dir := flag.String("dir", "", "scratch `directory` on the disk to measure")
+	alone := flag.Bool("alone", false, "measure the syncer without its peers: its growth and its memory")
+	flag.StringVar(&b.syncer, "syncer", "", "the `program` to measure; without it, one is built")
+	flag.IntVar(&b.runs, "runs", 5, "changed pushes per cell; full pushes run three times at most")
+	flag.StringVar(&b.dir, "dir", "", "scratch `directory` on the disk to measure")
 	flag.Parse()
-	if err := run(ctx, *dir, *syncer, *files, *runs, *large); err != nil {
+	if *alone {
+		b.tools = tools[:1]
+	}
+	if err := b.run(*files, *large); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/store:", err)
 		os.Exit(1)
 	}
@@ -86,18 +91,20 @@ var tools = []tool{
 type bench struct {
 	ctx             context.Context
 	dir, syncer     string
+	tools           []tool
+	runs            int
 	repo, tree      string // the bare repository, and its working tree
 	out             *tabwriter.Writer
 	changes, stores int
 }
 
-func run(ctx context.Context, dir, syncer, files string, runs int, large bool) error {
-	for _, t := range []string{"git", "restic", "casync"} {
-		if _, err := exec.LookPath(t); err != nil {
-			return fmt.Errorf("%s is missing: apt-get install git restic casync", t)
+func (b *bench) run(files string, large bool) error {
+	for _, t := range b.tools[1:] {
+		if _, err := exec.LookPath(t.name); err != nil {
+			return fmt.Errorf("%s is missing: apt-get install git restic casync", t.name)
 		}
 	}
-	dir, err := os.MkdirTemp(dir, "bench-store-")
+	dir, err := os.MkdirTemp(b.dir, "bench-store-")
 	if err != nil {
 		return err
 	}
@@ -107,32 +114,35 @@ func run(ctx context.Context, dir, syncer, files string, runs int, large bool) e
 		return err
 	}
 	defer unmount()
-	dir = disk
-	b := &bench{ctx: ctx, dir: dir, syncer: syncer, out: tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)}
-	if syncer == "" {
-		b.syncer = filepath.Join(dir, "syncer")
+	b.dir = disk
+	if b.syncer == "" {
+		b.syncer = filepath.Join(b.dir, "syncer")
 		// As make build does.
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=disable_grpc_modules", "-o", b.syncer, "github.com/prairielambda/prairielambda/cmd/syncer")
+		build := exec.CommandContext(b.ctx, "go", "build", "-trimpath", "-tags=disable_grpc_modules", "-o", b.syncer, "github.com/prairielambda/prairielambda/cmd/syncer")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build the syncer: %w: %s", err, out)
 		}
 	}
-	fmt.Fprintln(b.out, "what\tsyncer\trestic\tcasync\tvs the faster peer\tpeak memory")
+	fmt.Fprint(b.out, "what")
+	for _, t := range b.tools {
+		fmt.Fprint(b.out, "\t", t.name)
+	}
+	fmt.Fprintln(b.out, "\tvs the faster peer\tpeak memory")
 	var sizes []int
 	first := map[int]time.Duration{}
-	for f := range strings.SplitSeq(files, ",") {
+	for _, f := range strings.FieldsFunc(files, func(r rune) bool { return r == ',' }) {
 		n, err := strconv.Atoi(f)
 		if err != nil || n < 1 {
 			return fmt.Errorf("-files: %q is no number of files", f)
 		}
-		if first[n], err = b.size(n, runs); err != nil {
+		if first[n], err = b.size(n); err != nil {
 			return err
 		}
 		sizes = append(sizes, n)
 	}
-	for _, n := range sizes[1:] {
-		fmt.Fprintf(b.out, "one change: %d files against %d\t%.2fx\t\t\t\t\n", n, sizes[0], float64(first[n])/float64(first[sizes[0]]))
+	for _, n := range sizes[min(1, len(sizes)):] {
+		fmt.Fprintf(b.out, "one change: %d files against %d\t%.2fx\n", n, sizes[0], float64(first[n])/float64(first[sizes[0]]))
 	}
 	if large {
 		if err := b.file4G(); err != nil {
@@ -143,13 +153,13 @@ func run(ctx context.Context, dir, syncer, files string, runs int, large bool) e
 }
 
 // size measures one repository: full pushes, changed pushes, pushes of nothing.
-func (b *bench) size(n, runs int) (time.Duration, error) {
+func (b *bench) size(n int) (time.Duration, error) {
 	if err := b.generate(n); err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(b.repo)
 	defer os.RemoveAll(b.tree)
-	full := min(runs, 3)
+	full := min(b.runs, 3)
 	if n > 50_000 {
 		full = 1
 	}
@@ -168,19 +178,19 @@ func (b *bench) size(n, runs int) (time.Duration, error) {
 		stores[t.name] = s
 		return s, err
 	}
-	took, err := b.row(fmt.Sprintf("one changed question of %d files", n), runs, keep, b.change)
+	took, err := b.row(fmt.Sprintf("one changed question of %d files", n), b.runs, keep, b.change)
 	if err != nil {
 		return 0, err
 	}
-	_, err = b.row(fmt.Sprintf("nothing changed, %d files", n), runs, keep, nil)
+	_, err = b.row(fmt.Sprintf("nothing changed, %d files", n), b.runs, keep, nil)
 	return took, err
 }
 
 // row measures all tools, in turn, runs times.
 func (b *bench) row(name string, runs int, store func(tool) (string, error), before func() error) (time.Duration, error) {
-	took := make([][]time.Duration, len(tools))
+	took := make([][]time.Duration, len(b.tools))
 	var peak int64
-	for _, t := range tools {
+	for _, t := range b.tools {
 		if _, err := store(t); err != nil { // make what is kept
 			return 0, err
 		}
@@ -191,7 +201,7 @@ func (b *bench) row(name string, runs int, store func(tool) (string, error), bef
 				return 0, err
 			}
 		}
-		for i, t := range tools {
+		for i, t := range b.tools {
 			s, err := store(t)
 			if err != nil {
 				return 0, err
@@ -209,13 +219,18 @@ func (b *bench) row(name string, runs int, store func(tool) (string, error), bef
 			}
 		}
 	}
-	m := make([]time.Duration, len(tools))
+	m := make([]time.Duration, len(b.tools))
+	fmt.Fprint(b.out, name)
 	for i := range took {
 		slices.Sort(took[i])
 		m[i] = took[i][len(took[i])/2]
+		fmt.Fprintf(b.out, "\t%v", round(m[i]))
 	}
-	fmt.Fprintf(b.out, "%s\t%v\t%v\t%v\t%.1fx\t%d MiB\n", name, round(m[0]), round(m[1]), round(m[2]),
-		float64(min(m[1], m[2]))/float64(m[0]), peak>>10)
+	ratio := "-"
+	if len(m) > 1 {
+		ratio = fmt.Sprintf("%.1fx", float64(slices.Min(m[1:]))/float64(m[0]))
+	}
+	fmt.Fprintf(b.out, "\t%s\t%d MiB\n", ratio, peak>>10)
 	b.out.Flush()
 	return m[0], nil
 }
