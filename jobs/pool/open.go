@@ -28,21 +28,45 @@ type opened struct {
 // open finds what inv needs of its course. With hot it takes a spare that has its
 // question mounted, where there is one. The caller closes it.
 func (p *Pool) open(ctx context.Context, inv *jobs.Invocation, hot bool) (*opened, error) {
-	return apart(ctx, p.doors, inv.Course, func() (*opened, error) {
+	o, err := apart(ctx, p.doors, inv.Course, func() (*opened, error) {
 		v, err := p.cfg.Courses.hold(inv.Course, inv.Version)
 		if err != nil {
 			return nil, err
 		}
 		o := &opened{pool: p, v: v}
-		if err := o.find(ctx, inv, hot); err != nil {
+		if err := o.find(inv, hot); err != nil {
 			o.close()
 			return nil, err
 		}
 		return o, nil
 	}, (*opened).close)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.warm(ctx); err != nil {
+		o.close()
+		return nil, err
+	}
+	return o, nil
 }
 
-func (o *opened) find(ctx context.Context, inv *jobs.Invocation, hot bool) (err error) {
+// warm waits for the interpreters of o's environments, in nobody's way.
+func (o *opened) warm(ctx context.Context) error {
+	for i := range o.groups {
+		g := &o.groups[i]
+		if o.hot != nil || !g.python() || g.wrong.Outcome != "" {
+			continue
+		}
+		err := o.pool.envs.warm(ctx, g.in)
+		var is bool
+		if g.wrong, is = fault(err); err != nil && !is {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o *opened) find(inv *jobs.Invocation, hot bool) (err error) {
 	if o.groups, err = o.v.groups(inv); err != nil {
 		return err
 	}
@@ -56,9 +80,6 @@ func (o *opened) find(ctx context.Context, inv *jobs.Invocation, hot bool) (err 
 		in, err := usual, unusual
 		if g.lambda != nil && g.lambda != o.v.lambda {
 			in, err = o.pool.in(o.v, g.lambda)
-		}
-		if err == nil && g.python() {
-			err = o.pool.envs.warm(ctx, in)
 		}
 		var is bool
 		if g.wrong, is = fault(err); err != nil && !is {
@@ -170,16 +191,13 @@ const mountPatience = 5 * time.Second
 func (s *shelf) open(ctx context.Context, p *Pool) (*opened, error) {
 	ctx, cancel := context.WithTimeout(ctx, mountPatience)
 	defer cancel()
-	return apart(ctx, p.doors, s.v[0], func() (*opened, error) {
+	o, err := apart(ctx, p.doors, s.v[0], func() (*opened, error) {
 		v, err := p.cfg.Courses.hold(s.v[0], s.v[1])
 		if err != nil {
 			return nil, err
 		}
 		o := &opened{pool: p, v: v}
-		if o.usual, err = p.in(v, nil); err == nil {
-			err = p.envs.warm(ctx, o.usual)
-		}
-		if err == nil && s.see != nil {
+		if o.usual, err = p.in(v, nil); err == nil && s.see != nil {
 			o.own, err = v.own(s.see.invocation())
 		}
 		if err != nil {
@@ -188,4 +206,12 @@ func (s *shelf) open(ctx context.Context, p *Pool) (*opened, error) {
 		}
 		return o, nil
 	}, (*opened).close)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.envs.warm(ctx, o.usual); err != nil {
+		o.close()
+		return nil, err
+	}
+	return o, nil
 }

@@ -137,9 +137,16 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 	sick := newChunks(t, bin, courses, "sick", map[string]string{
 		"questions/q/info.json": "{}", "questions/q/server.py": sickServer, "questions/q/big": noise(3 << 20),
 	})
+	ill := strings.Repeat("e", 64) // an environment that lies on the sick mount
 	well := newChunks(t, bin, courses, "well", map[string]string{
 		"questions/q/info.json": "{}", "questions/q/server.py": "def generate(data): data['params']['ok'] = 1\n",
+		"questions/ill/info.json": "{}", "questions/ill/lambda.json": `{"environment":"lib@` + ill + `"}`,
 	})
+	lib := filepath.Join(courses, ".env", "lib", ill)
+	require.NoError(t, os.MkdirAll(lib, 0o755))
+	require.NoError(t, os.WriteFile(lib+".json", []byte("{}"), 0o644))
+	require.NoError(t, unix.Mount(filepath.Join(sick.Mount, "sick", sick.version, "questions"), lib, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(lib, unix.MNT_DETACH)) })
 	p := newPool(t, &world{courses: courses}, hostConfig(), 2)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
@@ -192,23 +199,28 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 	asked, leave := context.WithCancel(ctx)
 	answers := make(chan error)
 	_, most := p.Busy()
+	ask := func(course, qid string) {
+		_, err := p.Do(asked, &jobs.Invocation{
+			Course: course, Version: pool.Current, Data: json.RawMessage(`{"params":{}}`),
+			Calls: []jobs.Call{{Type: jobs.Question, Name: qid, Method: "generate"}},
+		})
+		answers <- err
+	}
 	for i := range 3 * most {
-		go func() {
-			_, err := p.Do(asked, &jobs.Invocation{
-				Course: sick.course, Version: pool.Current, Data: json.RawMessage(`{"params":{}}`),
-				Calls: []jobs.Call{{Type: jobs.Question, Name: "new/" + strconv.Itoa(i), Method: "generate"}}, // nobody asked for it before
-			})
-			answers <- err
-		}()
+		go ask(sick.course, "new/"+strconv.Itoa(i)) // nobody asked for it before
+		go ask(well.course, "ill")
 	}
 	require.Never(t, func() bool { now, _ := p.Busy(); return now > 0 }, 300*time.Millisecond, 10*time.Millisecond)
 	served()
 	leave()
-	for range 3 * most { // each can be given up
+	for range 2 * 3 * most { // each can be given up
 		require.ErrorIs(t, <-answers, context.Canceled)
 	}
 	served()
 	sick.signal(t, unix.SIGCONT)
+	asked = ctx
+	go ask(well.course, "ill")
+	require.NoError(t, <-answers, "the environment has no interpreter, which is its course's fault")
 
 	// Reading: the kernel lets a killed reader go, also when chunkfs, whose store
 	// stalls, has taken its request already.
