@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -19,13 +20,11 @@ import (
 // course's head, manifest and packs had its turn. A flip is an error, never other
 // bytes. (Verify and pull: TestEveryByteOfAStoreFlipped.)
 func TestAMountDetectsEveryFlippedByte(t *testing.T) {
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		machine.Skip(t, "%v", err)
-	}
+	needFUSE(t)
 	store := filepath.Join(t.TempDir(), "store")
 	s := newStorm(t, "dir://"+store)
-	chunkfs := filepath.Join(t.TempDir(), "chunkfs")
-	s.must(exec.Command("go", "build", "-o", chunkfs, "../../../cmd/chunkfs"))
+	require.NoError(t, build("chunkfs"))
+	chunkfs := filepath.Join(programs, "chunkfs")
 
 	const courses = 60
 	type course struct {
@@ -98,6 +97,44 @@ func TestAMountDetectsEveryFlippedByte(t *testing.T) {
 	}
 	require.Contains(t, s.syncer("verify"), " 0 problems")
 	t.Logf("%d mounts, %d of %d bytes a course", (rounds+step-1)/step, (longest+step-1)/step, longest)
+}
+
+func needFUSE(t *testing.T) {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		machine.Skip(t, "%v", err)
+	}
+}
+
+// TestAMountSeesARollback reads a version, moves the head back, and reads the older
+// one from the same mount: within 3 s, which SOAK, on a machine at rest, insists on.
+func TestAMountSeesARollback(t *testing.T) {
+	needFUSE(t)
+	s := newStorm(t, "dir://"+filepath.Join(t.TempDir(), "store"))
+	require.NoError(t, build("chunkfs"))
+	chunkfs := filepath.Join(programs, "chunkfs")
+	old := s.git("rev-parse", "HEAD")
+	s.syncer("push", "demo", s.repo)
+	now := s.edit()
+	s.syncer("push", "demo", s.repo)
+	mnt := t.TempDir()
+	s.must(exec.Command(chunkfs, "mount", "--cache", t.TempDir(), "--cache-size", "100MiB", "--background", mnt))
+	t.Cleanup(func() { s.must(exec.Command(chunkfs, "umount", mnt)) })
+	at := func() string {
+		version, err := os.Readlink(filepath.Join(mnt, "demo", "current"))
+		require.NoError(t, err)
+		return filepath.Base(version)
+	}
+	require.Equal(t, now, at())
+	require.FileExists(t, filepath.Join(mnt, "demo", "current", "clientFilesCourse", "video"))
+	s.syncer("rollback", "demo", old)
+	moved := time.Now()
+	require.Eventually(t, func() bool { return at() == old }, 30*time.Second, 20*time.Millisecond)
+	took := time.Since(moved)
+	require.NoFileExists(t, filepath.Join(mnt, "demo", "current", "clientFilesCourse", "video"))
+	t.Logf("seen after %v", took)
+	if os.Getenv("SOAK") != "" {
+		require.Less(t, took, 3*time.Second)
+	}
 }
 
 // object is a file of the store as it should be.

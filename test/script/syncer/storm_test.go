@@ -25,14 +25,14 @@ type storm struct {
 	bin   string
 	repo  string
 	store string
+	tmp   string // of the programs
 	env   []string
 }
 
 func newStorm(t *testing.T, store string, env ...string) *storm {
-	s := &storm{t: t, bin: filepath.Join(t.TempDir(), "syncer"), repo: t.TempDir(), store: store}
-	s.env = append(os.Environ(), "GIT_AUTHOR_NAME=N", "GIT_AUTHOR_EMAIL=n@x", "GIT_COMMITTER_NAME=N", "GIT_COMMITTER_EMAIL=n@x", "PRAIRIE_STORE="+store)
+	s := &storm{t: t, bin: filepath.Join(programs, "syncer"), repo: t.TempDir(), store: store, tmp: t.TempDir()}
+	s.env = append(os.Environ(), "GIT_AUTHOR_NAME=N", "GIT_AUTHOR_EMAIL=n@x", "GIT_COMMITTER_NAME=N", "GIT_COMMITTER_EMAIL=n@x", "PRAIRIE_STORE="+store, "TMPDIR="+s.tmp)
 	s.env = append(s.env, env...)
-	s.must(exec.Command("go", "build", "-o", s.bin, "../../../cmd/syncer"))
 	s.git("init", "-q", "-b", "main")
 	for i := range 40 {
 		s.file(fmt.Sprintf("questions/q%d/info.json", i), 20)
@@ -45,7 +45,7 @@ func newStorm(t *testing.T, store string, env ...string) *storm {
 
 func (s *storm) must(c *exec.Cmd) string {
 	s.t.Helper()
-	c.Env = append(s.env, "CGO_ENABLED=0")
+	c.Env = s.env
 	out, err := c.CombinedOutput()
 	require.NoError(s.t, err, "%v: %s", c.Args, out)
 	return strings.TrimSpace(string(out))
@@ -93,13 +93,13 @@ func (s *storm) head() string {
 
 // kills pushes again and again with SIGKILL at a random moment. Whatever the
 // moment, the store verifies, the head is the old or the new one, and the next
-// push finishes what was begun. From time to time gc takes what was left behind,
+// push finishes what was begun and in the end nothing is left. From time to time gc takes what was left behind,
 // so that verify, which reads everything, does not grow with the storm.
 func (s *storm) kills(n int) {
 	s.syncer("push", "demo", s.repo)
 	old := s.head()
 	span := 100 * time.Millisecond
-	killed := 0
+	killed, littered := 0, 0
 	for i := range n {
 		if i%10 == 9 {
 			s.syncer("gc", "--keep-last", "1", "--keep-within", "0s", "--grace", "0s")
@@ -116,6 +116,9 @@ func (s *storm) kills(n int) {
 		h := s.head()
 		require.Contains(s.t, []string{old, rev}, h, "the head is old or new, never between")
 		require.Contains(s.t, s.syncer("verify"), " 0 problems")
+		if len(s.litter()) > 0 {
+			littered++
+		}
 		start := time.Now()
 		s.syncer("push", "demo", s.repo)
 		span = max(10*time.Millisecond, min(span, 2*time.Since(start)))
@@ -123,10 +126,21 @@ func (s *storm) kills(n int) {
 		old = rev
 	}
 	require.Contains(s.t, s.syncer("verify"), " 0 problems")
+	for range 5 { // one push may find a lock that is about to go
+		s.syncer("push", "demo", s.repo)
+	}
+	require.Empty(s.t, s.litter())
 	out := filepath.Join(s.t.TempDir(), "out")
 	s.syncer("pull", "demo", out)
 	s.must(exec.Command("diff", "-r", "--exclude=.git", s.repo, out))
-	s.t.Logf("%d of %d pushes were killed before their end", killed, n)
+	s.t.Logf("%d of %d pushes were killed before their end, %d left a directory", killed, n, littered)
+}
+
+// litter is what programs left in their directory for temporary files.
+func (s *storm) litter() []string {
+	names, err := filepath.Glob(filepath.Join(s.tmp, "*"))
+	require.NoError(s.t, err)
+	return names
 }
 
 func count(short, soak int) int {
