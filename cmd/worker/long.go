@@ -86,6 +86,7 @@ func (l *long) run(ctx context.Context, env *cli.Env, args []string) error {
 	defer courses.Close()
 	python := runtime.Python(l.python)
 	python.Init = []byte(`{"preload":[]}`) // no call is going to need a library warm
+	python.Boot = 2 * time.Minute          // many may begin at once, and none is begun a second time
 	limits := jobs.Limits{Memory: int64(l.memory), Wall: time.Duration(l.wall), CPU: time.Duration(l.wall)}
 	p, err := pool.New(ctx, pool.Config{
 		Host: host, Courses: courses, Python: python, Program: runtime.Program, Languages: languages,
