@@ -23,7 +23,7 @@ type part struct {
 	first  int // the previous chunk's first blob, when all of it is reused
 	reused bool
 
-	kept     map[int][]byte // contents by entry
+	kept     map[int]content // by entry
 	keptSize int
 	dropped  bool
 }
@@ -41,7 +41,7 @@ type filler struct {
 	indexes   map[int]blob.Digest // of files in blocks that were read, by entry
 	graders   map[string]bool     // environments of graders that questions name
 	held      int                 // bytes kept for later
-	slab      []byte              // what is left of the room for small files
+	slabs     slabs
 	step      func(bytes int64)
 }
 
@@ -161,44 +161,36 @@ func (f *filler) take(i int, n *node, size int64, r io.Reader) error {
 	if size > manifest.BlockSize {
 		return f.takeBlocks(i, n, size, r)
 	}
-	b := f.room(size)
-	if _, err := io.ReadFull(r, b); err != nil {
+	x := f.slabs.room(size)
+	if _, err := io.ReadFull(r, x.b); err != nil {
 		return err
 	}
-	f.learn(i, n, size, blob.Sum(b))
-	f.meet(i, b)
-	if size >= manifest.OwnSize {
-		if f.stored(i) {
-			return nil
-		}
-		return f.puts.put(n.digest, b)
-	}
+	f.learn(i, n, size, blob.Sum(x.b))
 	c := &f.parts[f.spec.Entries[i].Chunk]
-	if c.dropped || size == 0 {
+	switch {
+	case size >= manifest.OwnSize && !f.stored(i):
+		return f.puts.lend(n.digest, x.b, x.free)
+	case size >= manifest.OwnSize, c.dropped, size == 0:
+		x.free()
 		return nil
 	}
 	if c.kept == nil {
-		c.kept = map[int][]byte{}
+		c.kept = map[int]content{}
 	}
-	c.kept[i] = b
-	if c.keptSize += len(b); c.keptSize > retain {
-		c.kept, c.keptSize, c.dropped = nil, 0, true
+	c.kept[i] = x
+	if c.keptSize += len(x.b); c.keptSize > retain {
+		c.forget()
+		c.dropped = true
 	}
 	return nil
 }
 
-// room is where a file is read to. Small files that are read one after another
-// lie side by side, as a pack wants them.
-func (f *filler) room(size int64) []byte {
-	if size >= manifest.OwnSize {
-		return make([]byte, size)
+// forget frees what is kept.
+func (c *part) forget() {
+	for _, x := range c.kept {
+		x.free()
 	}
-	if int64(len(f.slab)) < size {
-		f.slab = make([]byte, manifest.PackSize)
-	}
-	b := f.slab[:size]
-	f.slab = f.slab[size:]
-	return b
+	c.kept, c.keptSize = nil, 0
 }
 
 // takeBlocks never holds more than a block of the file.
@@ -206,14 +198,14 @@ func (f *filler) takeBlocks(i int, n *node, size int64, r io.Reader) error {
 	whole := blake3.New()
 	var index []byte
 	for left := size; left > 0; left -= manifest.BlockSize {
-		b := make([]byte, min(left, manifest.BlockSize))
-		if _, err := io.ReadFull(r, b); err != nil {
+		x := f.slabs.room(min(left, manifest.BlockSize))
+		if _, err := io.ReadFull(r, x.b); err != nil {
 			return err
 		}
-		whole.Write(b)
-		d := blob.Sum(b)
+		whole.Write(x.b)
+		d := blob.Sum(x.b)
 		index = append(index, d[:]...)
-		if err := f.puts.put(d, b); err != nil {
+		if err := f.puts.lend(d, x.b, x.free); err != nil {
 			return err
 		}
 	}

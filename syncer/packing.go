@@ -16,7 +16,7 @@ import (
 func (f *filler) finish(ctx context.Context, k int, reading bool) error {
 	c := &f.parts[k]
 	if c.reused = f.reusable(k); c.reused { // what was read turned out to be as before
-		c.kept = nil
+		c.forget()
 		return nil
 	}
 	root := f.path(f.spec.Chunks[k].Root)
@@ -41,7 +41,7 @@ func (f *filler) finish(ctx context.Context, k int, reading bool) error {
 		f.later = append(f.later, k)
 		if f.held += c.keptSize; f.held > retain {
 			f.held -= c.keptSize
-			c.kept, c.keptSize = nil, 0
+			c.forget()
 		}
 		return nil
 	}
@@ -53,7 +53,7 @@ func (f *filler) finish(ctx context.Context, k int, reading bool) error {
 		}
 		made[members[0]] = d
 	}
-	c.kept = nil
+	c.forget()
 	return f.assign(k, packs, made)
 }
 
@@ -114,19 +114,27 @@ func (f *filler) pack(ctx context.Context, c *part, members []int) (blob.Digest,
 
 func (f *filler) join(c *part, members []int, again map[*node][]byte) (blob.Digest, error) {
 	all := make([][]byte, 0, len(members))
+	used := make([]content, 0, len(members))
 	for _, i := range members {
-		content, ok := c.kept[i]
-		if !ok {
-			content = again[f.nodes[i]]
-			if e := &f.spec.Entries[i]; blob.Sum(content) != e.Digest {
+		x, ok := c.kept[i]
+		if ok {
+			delete(c.kept, i)
+			used = append(used, x)
+		} else {
+			x.b = again[f.nodes[i]]
+			if e := &f.spec.Entries[i]; blob.Sum(x.b) != e.Digest {
 				return blob.Digest{}, &RefusedError{fmt.Sprintf("%q changed while it was read", f.path(i))}
 			}
 		}
-		all = append(all, content)
+		all = append(all, x.b)
 	}
 	b := concat(all)
 	d := blob.Sum(b)
-	return d, f.puts.put(d, b)
+	return d, f.puts.lend(d, b, func() {
+		for _, x := range used {
+			x.free()
+		}
+	})
 }
 
 // concat is the contents in a row, without a copy where they lie so already.
