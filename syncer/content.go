@@ -166,6 +166,7 @@ func (f *filler) take(i int, n *node, size int64, r io.Reader) error {
 		return err
 	}
 	f.learn(i, n, size, blob.Sum(x.b))
+	f.meet(i, x.b)
 	c := &f.parts[f.spec.Entries[i].Chunk]
 	switch {
 	case size >= manifest.OwnSize && !f.stored(i):
