@@ -194,19 +194,8 @@ func (l *lines) end() {
 
 // find is the first of paths that there is in the root filesystem at lower.
 func find(lower string, paths ...string) string {
-	root, err := unix.Open(lower, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return ""
-	}
-	defer unix.Close(root)
-	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
 	for _, p := range paths {
-		fd, err := unix.Openat2(root, strings.TrimPrefix(p, "/"), how)
-		for err == unix.EAGAIN { // a link with ".." in it, and somewhere something is renamed or mounted
-			fd, err = unix.Openat2(root, strings.TrimPrefix(p, "/"), how)
-		}
-		if err == nil {
-			unix.Close(fd)
+		if sandbox.Within(lower, p) {
 			return p
 		}
 	}

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/prairielambda/prairielambda/internal/recipe"
 	"github.com/prairielambda/prairielambda/jobs"
 	lambdaruntime "github.com/prairielambda/prairielambda/jobs/runtime"
@@ -87,19 +85,7 @@ func (c *Courses) environment(v *version, ask string) (*environment, error) {
 }
 
 // has says whether a program is there, following links as inside.
-func (e *environment) has(program string) bool {
-	root, err := unix.Open(e.tree, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(root)
-	fd, err := unix.Openat2(root, strings.TrimPrefix(program, "/"), &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
-	if err != nil {
-		return false
-	}
-	unix.Close(fd)
-	return true
-}
+func (e *environment) has(program string) bool { return sandbox.Within(e.tree, program) }
 
 // pythons are where images keep their interpreter, the image's own first.
 var pythons = []string{"/usr/local/bin/python3", "/opt/venv/bin/python3", "/usr/bin/python3"}
