@@ -65,14 +65,14 @@ Exit code 1: questions fail. Console output is a warning.`,
 					return err
 				}
 				begin := time.Now()
-				var tick func()
+				tick, done := func() {}, func() {}
 				if !quiet && !asJSON {
 					bar := progressbar.NewOptions(len(qids)*seeds, progressbar.OptionSetWriter(env.Stderr), progressbar.OptionSetDescription("trials"),
 						progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
-					defer bar.Close()
-					tick = func() { _ = bar.Add(1) }
+					tick, done = func() { _ = bar.Add(1) }, func() { _ = bar.Finish() }
 				}
 				all, err := s.tryAll(ctx, version, qids, seeds, parallel, apart, tick)
+				done() // the bar makes room for the table
 				if err != nil {
 					return err
 				}
@@ -149,9 +149,7 @@ func (s *stack) tryAll(ctx context.Context, version string, qids []string, seeds
 					r.Trials = append(r.Trials, t)
 					r.Wall += t.Wall
 					r.Failed = r.Failed || t.Fails()
-					if tick != nil {
-						tick()
-					}
+					tick()
 				})
 				if err != nil {
 					cancel(err)

@@ -1,6 +1,7 @@
 // Command author times `prairielambda test` on the sample course beside the same
-// phases in one plain Python process, which keeps nothing apart: no sandbox, no
-// fork, modules loaded once. It prints a Markdown table.
+// phases in plain Python, which keeps nothing apart: no sandbox, no fork, modules
+// loaded once. One such process has the machine to itself; then each core has one,
+// which tells what cores take from each other. It prints a Markdown table.
 package main
 
 import (
@@ -21,6 +22,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/runtime/python"
 	"github.com/prairielambda/prairielambda/scheduler/question"
@@ -35,7 +38,7 @@ var plainProgram []byte
 var left = []string{"!broken", "!limits", "!attacks"}
 
 func main() {
-	seeds := flag.Int("seeds", 8, "seeds of each question")
+	seeds := flag.Int("seeds", 25, "seeds of each question")
 	rounds := flag.Int("rounds", 2, "rounds, ours and the peer's in turn")
 	bin := flag.String("prairielambda", "", "a binary to measure instead of a fresh build")
 	flag.Parse()
@@ -69,18 +72,23 @@ func run(seeds, rounds int, bin string) error {
 	if err := course.WriteSample(src); err != nil {
 		return err
 	}
-	var ours, peer, frozen, whole tally
+	lib := filepath.Join(dir, "lib")
+	if err := writeLibrary(lib); err != nil {
+		return err
+	}
+	cores := runtime.NumCPU()
+	var ours, peer, peers, whole tally
 	for range rounds {
 		if err := isolated(dir, bin, src, seeds, &ours, &whole); err != nil {
 			return err
 		}
-		for how, t := range map[string]*tally{"": &peer, "frozen": &frozen} {
-			if err := plain(dir, src, how, seeds, t); err != nil {
-				return err
-			}
+		if err := plain(lib, src, 1, seeds, &peer); err != nil {
+			return err
+		}
+		if err := plain(lib, src, cores, seeds, &peers); err != nil {
+			return err
 		}
 	}
-	cores := runtime.NumCPU()
 	base := rate(peer, 1)
 	fmt.Printf("| phases of the sample course's questions, %d seeds | calls | cores | calls a second and core | against plain | CPU a call |\n|---|---|---|---|---|---|\n", seeds)
 	row := func(name string, t tally, cores int) {
@@ -88,7 +96,7 @@ func run(seeds, rounds int, bin string) error {
 		fmt.Printf("| %s | %d | %d | %.0f | %.2fx | %.1f ms |\n", name, t.calls, cores, r, r/base, float64(t.cpu.Microseconds())/1000/float64(t.calls))
 	}
 	row("one plain Python process, nothing apart", peer, 1)
-	row("the same after `gc.freeze()`", frozen, 1)
+	row("such a process on each core", peers, cores)
 	row("`prairielambda test`, in sandboxes", ours, cores)
 	row("the same with its start and end", whole, cores)
 	return nil
@@ -124,8 +132,39 @@ func isolated(dir, bin, src string, seeds int, running, whole *tally) error {
 
 // process is a question.Runner that keeps nothing apart.
 type process struct {
-	in  io.Writer
+	cmd *exec.Cmd
+	in  io.WriteCloser
 	out *bufio.Reader
+}
+
+// writeLibrary leaves the Python runtime's own library in a directory.
+func writeLibrary(dir string) error {
+	for name, b := range python.Files() {
+		to := filepath.Join(dir, strings.TrimPrefix(name, python.Dir))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(to, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func startProcess(lib, src string) (*process, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	cmd := exec.Command("/usr/bin/python3", "-c", string(plainProgram), lib, src)
+	cmd.ExtraFiles = []*os.File{w}
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &process{cmd, in, bufio.NewReaderSize(r, 1<<20)}, cmd.Start()
 }
 
 func (p *process) Invoke(_ context.Context, inv *jobs.Invocation) (*jobs.Result, error) {
@@ -143,73 +182,68 @@ func (p *process) Invoke(_ context.Context, inv *jobs.Invocation) (*jobs.Result,
 	return &r, json.Unmarshal(line, &r)
 }
 
-// plain does what test does, one call after another, in one process.
-func plain(dir, src, how string, seeds int, t *tally) error {
-	lib := filepath.Join(dir, "lib")
-	for name, b := range python.Files() {
-		to := filepath.Join(lib, strings.TrimPrefix(name, python.Dir))
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
+// try does what test does, one call after another.
+func (p *process) try(src string, qids []string, first, seeds int) (calls int, err error) {
+	for _, qid := range qids {
+		info, err := os.ReadFile(filepath.Join(src, "questions", qid, "info.json"))
+		if err != nil {
+			return 0, err
 		}
-		if err := os.WriteFile(to, b, 0o644); err != nil {
-			return err
+		q := &question.Question{Runner: p, Course: "sample", Version: "plain", QID: qid, Info: question.ParseInfo(info)}
+		for s := range seeds {
+			trial, err := q.Try(context.Background(), uint32(first+s), question.Cases)
+			if err != nil {
+				return 0, fmt.Errorf("plain: %w", err)
+			}
+			if trial.Fails() {
+				return 0, fmt.Errorf("plain: %s, seed %d: %+v", qid, first+s, trial.Problems)
+			}
+			calls += trial.Calls
 		}
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	cmd := exec.Command("/usr/bin/python3", "-c", string(plainProgram), lib, src, how)
-	cmd.ExtraFiles = []*os.File{w}
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	w.Close()
-	p := &process{in, bufio.NewReaderSize(r, 1<<20)}
+	return calls, nil
+}
+
+// plain has n processes do all of it at once, each for itself.
+func plain(lib, src string, n, seeds int, t *tally) error {
 	qids, err := questions(src)
 	if err != nil {
 		return err
 	}
-	try := func(seed, seeds int) (calls int, err error) {
-		for _, qid := range qids {
-			info, err := os.ReadFile(filepath.Join(src, "questions", qid, "info.json"))
-			if err != nil {
-				return 0, err
-			}
-			q := &question.Question{Runner: p, Course: "sample", Version: "plain", QID: qid, Info: question.ParseInfo(info)}
-			for s := range seeds {
-				trial, err := q.Try(context.Background(), uint32(seed+s), question.Cases)
-				if err != nil {
-					return 0, fmt.Errorf("plain: %w", err)
-				}
-				if trial.Fails() {
-					return 0, fmt.Errorf("plain: %s, seed %d: %+v", qid, seed+s, trial.Problems)
-				}
-				calls += trial.Calls
-			}
+	var warm, done errgroup.Group
+	all := make([]*process, n)
+	for i := range all {
+		if all[i], err = startProcess(lib, src); err != nil {
+			return err
 		}
-		return calls, nil
+		warm.Go(func() error { // libraries are loaded, as a zygote has them
+			_, err := all[i].try(src, qids, 1000, 1)
+			return err
+		})
 	}
-	if _, err := try(1000, 1); err != nil { // libraries are loaded, as a zygote has them
+	if err := warm.Wait(); err != nil {
 		return err
 	}
+	calls := make([]int, n)
 	begin := time.Now()
-	calls, err := try(1, seeds)
-	if err != nil {
+	for i, p := range all {
+		done.Go(func() (err error) {
+			calls[i], err = p.try(src, qids, 1, seeds)
+			return err
+		})
+	}
+	if err := done.Wait(); err != nil {
 		return err
 	}
-	t.calls, t.took = t.calls+calls, t.took+time.Since(begin)
-	in.Close()
-	if err := cmd.Wait(); err != nil {
-		return err
+	t.took += time.Since(begin)
+	for i, p := range all {
+		t.calls += calls[i]
+		p.in.Close()
+		if err := p.cmd.Wait(); err != nil {
+			return err
+		}
+		t.cpu += p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 	}
-	t.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	return nil
 }
 

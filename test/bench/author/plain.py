@@ -4,7 +4,6 @@ Reads one invocation a line, answers one result a line. Modules stay loaded
 between calls, as they do in any process that lives on.
 """
 
-import gc
 import sys
 
 sys.path.insert(0, sys.argv[1])
@@ -13,9 +12,6 @@ from prairie import session
 
 session.preload()
 session.warm()
-if sys.argv[3] == "frozen":  # as our zygote is: libraries are no work for the garbage collector
-    gc.collect()
-    gc.freeze()
 before = [(place, list(place)) for place in (sys.meta_path, sys.path_hooks)], list(sys.path)
 one = None
 out = open(3, "wb", buffering=0)
