@@ -73,5 +73,5 @@ cluster: build        ## three Nomad servers and two clients on this machine tha
 cluster-down:         ## end it; nothing is left
 	@$(GO) run ./test/e2e/nomad/cluster down
 
-cluster-test:         ## the drills of nomad/README.md on such a cluster, under load; DRILLS=short, drills, updates, scaling or flood for a part
+cluster-test:         ## the drills of nomad/README.md on such a cluster, under load; DRILLS=drills, updates, upkeep, scaling, flood or warm for a part
 	DRILLS=$(DRILLS) $(GO) test -count=1 -v -tags cluster -timeout 30m -run TestDrills ./test/e2e/nomad
