@@ -192,23 +192,15 @@ func (r *recorder) WriteHeader(status int) {
 	if r.status == 0 && status >= 200 || status == http.StatusSwitchingProtocols {
 		r.status = status
 	}
-	if status == http.StatusNoContent { // no Write follows that would replace the last answer's deadline
-		r.wait()
-	}
 	r.ResponseWriter.WriteHeader(status)
-}
-
-// wait bounds what the caller may take to read the next of an answer.
-func (r *recorder) wait() {
-	// A writer without deadlines is not a connection, and has nobody to wait for.
-	http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience)) //nolint:errcheck
 }
 
 func (r *recorder) Write(b []byte) (int, error) {
 	if r.status == 0 {
 		r.status = http.StatusOK
 	}
-	r.wait()
+	// A writer without deadlines is not a connection, and has nobody to wait for.
+	http.NewResponseController(r.ResponseWriter).SetWriteDeadline(time.Now().Add(r.patience)) //nolint:errcheck
 	n, err := r.ResponseWriter.Write(b)
 	r.bytes += int64(n)
 	return n, err

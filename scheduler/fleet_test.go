@@ -1,7 +1,6 @@
 package scheduler_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -287,26 +286,4 @@ func TestCallersThatDoNotReadAreCutOff(t *testing.T) {
 	body := `{"method":"file","data":{}}`
 	fmt.Fprintf(c, "POST /courses/tam212/%s/question/giant HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n%s", v1, len(body), body)
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), `"name":"giant"`) }, 20*time.Second, 5*time.Millisecond, "the handler ends although nobody reads")
-}
-
-// The deadline of one answer's last write is not that of the next answer on its connection.
-func TestAnswersWithoutABodyHaveADeadlineOfTheirOwn(t *testing.T) {
-	_, url := gateway(t, scheduler.Config{WriteTime: 50 * time.Millisecond, Origins: []string{"https://learn.example"}})
-	c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	require.NoError(t, err)
-	defer c.Close()
-	answers := bufio.NewReader(c)
-	ask := func(request string, status int) {
-		t.Helper()
-		_, err := io.WriteString(c, request)
-		require.NoError(t, err)
-		r, err := http.ReadResponse(answers, nil)
-		require.NoError(t, err)
-		require.Equal(t, status, r.StatusCode)
-		_, err = io.Copy(io.Discard, r.Body)
-		require.NoError(t, err)
-	}
-	ask("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", http.StatusOK)
-	time.Sleep(100 * time.Millisecond)
-	ask("OPTIONS /runtimes HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://learn.example\r\nAccess-Control-Request-Method: GET\r\n\r\n", http.StatusNoContent)
 }
