@@ -14,7 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,34 +50,12 @@ func (r *Repo) cat(ctx context.Context, args ...string) (s *stream, err error) {
 			c.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, pipe) }) // advice only
 		}
 	}
-	if len(args) > 1 {
-		out = &patient{ReadCloser: out}
-	}
 	s.out = bufio.NewReaderSize(out, 256<<10)
 	return s, s.cmd.Start()
 }
 
 // pipe is the room between git and us, so that neither waits for each object.
 const pipe = 1 << 20
-
-// patient reads a pipe that is filled by many small writes, as git does: two for
-// each object. Who waits for the next is woken by each, which costs both sides more
-// than the object; so when there was little, it lets some gather.
-type patient struct {
-	io.ReadCloser
-	early bool
-}
-
-func (p *patient) Read(b []byte) (int, error) {
-	if p.early {
-		time.Sleep(gather)
-	}
-	n, err := p.ReadCloser.Read(b)
-	p.early = n < len(b)/4
-	return n, err
-}
-
-const gather = 200 * time.Microsecond
 
 func (s *stream) close() {
 	s.in.Close()
