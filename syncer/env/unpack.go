@@ -24,13 +24,13 @@ func Unpack(ctx context.Context, s *syncer.Syncer, name, digest, dir string) (er
 	if err != nil {
 		return err
 	}
-	tmp, release, err := claim(dir)
+	tmp, err := claim(dir)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, release()) }()
+	defer func() { err = errors.Join(err, tmp.Close()) }()
 	u := &unpacker{m: m, paths: make([]string, m.Len())}
-	u.paths[0] = tmp
+	u.paths[0] = tmp.Path
 	if err := u.names(); err != nil {
 		return fmt.Errorf("unpack environment %s: %w", name, err)
 	}
@@ -40,7 +40,7 @@ func Unpack(ctx context.Context, s *syncer.Syncer, name, digest, dir string) (er
 	if err := u.rest(); err != nil {
 		return fmt.Errorf("unpack environment %s: %w", name, err)
 	}
-	return os.Rename(filepath.Join(tmp, RootDir), dir)
+	return os.Rename(filepath.Join(tmp.Path, RootDir), dir)
 }
 
 // unpacker makes directories and files first, then links and devices, so that

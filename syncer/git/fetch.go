@@ -47,7 +47,7 @@ func Fetch(ctx context.Context, path string) error {
 		return err
 	}
 	defer own.Close()
-	tmp := own.path
+	tmp := own.Path
 	if _, err := borrow(dir, tmp); err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func Ignored(ctx context.Context, path string) ([]string, error) {
 		return nil, err
 	}
 	defer own.Close()
-	tmp := own.path
+	tmp := own.Path
 	if _, err := borrow(dir, tmp); err != nil {
 		return nil, err
 	}

@@ -182,8 +182,8 @@ func Open(ctx context.Context, path string) (*Repo, error) {
 		return nil, err
 	}
 	r := &Repo{own: own}
-	if r.idLen, err = borrow(dir, own.path); err == nil {
-		err = r.start(ctx, environ(own.path, filepath.Join(dir, "objects")))
+	if r.idLen, err = borrow(dir, own.Path); err == nil {
+		err = r.start(ctx, environ(own.Path, filepath.Join(dir, "objects")))
 	}
 	if err != nil {
 		own.Close()

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/prairielambda/prairielambda/internal/scratch"
 )
 
 // ErrMissing says that the repository has no such object.
@@ -17,7 +19,7 @@ type ID = [32]byte
 
 // Repo reads the objects of one repository. It is not safe for concurrent use.
 type Repo struct {
-	own    *scratch // the git directory that git runs in
+	own    *scratch.Dir // the git directory that git runs in
 	env    []string
 	idLen  int
 	stream *stream // a running `git cat-file --batch`

@@ -36,7 +36,7 @@ func (r *Repo) cat(ctx context.Context, args ...string) (s *stream, err error) {
 		s.sum = sha256.New()
 	}
 	s.cmd = exec.CommandContext(ctx, "git", append([]string{"cat-file"}, args...)...)
-	s.cmd.Dir, s.cmd.Env = r.own.path, r.env
+	s.cmd.Dir, s.cmd.Env = r.own.Path, r.env
 	s.cmd.Stderr = &limited{w: &s.errs, left: 4 << 10}
 	if s.in, err = s.cmd.StdinPipe(); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ const module = "github.com/prairielambda/prairielambda/"
 var allowed = map[string][]string{
 	"internal/cli":     {},
 	"internal/durable": {},
+	"internal/scratch": {},
 
 	"internal/telemetry": {},
 
@@ -30,7 +31,7 @@ var allowed = map[string][]string{
 	"internal/storage":       {"internal/blob/...", "internal/head/...", "internal/durable"},
 
 	"syncer":     {"internal/blob", "internal/head", "internal/manifest", "internal/recipe", "internal/durable", "internal/storage", "syncer/..."},
-	"syncer/...": {"internal/blob", "internal/head", "internal/manifest", "internal/recipe", "internal/durable", "syncer/..."},
+	"syncer/...": {"internal/blob", "internal/head", "internal/manifest", "internal/recipe", "internal/durable", "internal/scratch", "syncer/..."},
 
 	"chunkfs":     {"internal/blob", "internal/head", "internal/manifest", "internal/durable", "chunkfs/..."},
 	"chunkfs/...": {"internal/blob", "internal/durable"},
