@@ -1,7 +1,6 @@
 package build
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -9,9 +8,10 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prairielambda/prairielambda/internal/tunnel"
 )
 
 // proxy is all the network that a build has: a forward proxy that reaches the
@@ -23,30 +23,22 @@ type proxy struct {
 	left    atomic.Int64 // bytes that may still be received
 	refused atomic.Int64
 	client  http.Transport
-	wg      sync.WaitGroup
 }
 
-const (
-	maxRefusals = 20 // that are told of
-	dialTime    = 20 * time.Second
-)
+const maxRefusals = 20 // that are told of
 
 func newProxy(mirrors []*url.URL, most int64, out func(string)) *proxy {
 	p := &proxy{mirrors: mirrors, out: out}
 	p.left.Store(most)
-	p.client = http.Transport{DialContext: (&net.Dialer{Timeout: dialTime}).DialContext, ResponseHeaderTimeout: time.Minute, DisableCompression: true}
+	p.client = http.Transport{DialContext: (&net.Dialer{Timeout: tunnel.DialTime}).DialContext, ResponseHeaderTimeout: time.Minute, DisableCompression: true}
 	return p
 }
 
 // serve answers on ln until stop is called, which waits for the end of all that it began.
 func (p *proxy) serve(ln net.Listener) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	srv := &http.Server{Handler: p, ReadHeaderTimeout: dialTime, MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
-	p.wg.Go(func() { _ = srv.Serve(ln) }) // ends with Close
+	end := tunnel.Serve(ln, p)
 	return func() {
-		cancel()
-		_ = srv.Close()
-		p.wg.Wait()
+		end()
 		p.client.CloseIdleConnections()
 	}
 }
@@ -136,34 +128,13 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request) {
 
 // tunnel joins the client with a mirror, whose TLS is between the two.
 func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
-	up, err := (&net.Dialer{Timeout: dialTime}).DialContext(r.Context(), "tcp", r.Host)
+	up, err := p.client.DialContext(r.Context(), "tcp", r.Host)
 	if err != nil {
 		p.out(fmt.Sprintf("network: %.200q: %v", r.Host, err))
 		http.Error(w, "the mirror does not answer", http.StatusBadGateway)
 		return
 	}
-	defer up.Close()
-	down, buf, err := w.(http.Hijacker).Hijack()
-	if err != nil {
-		return
-	}
-	defer down.Close()
-	end := context.AfterFunc(r.Context(), func() { up.Close(); down.Close() })
-	defer end()
-	if _, err := io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
-		return
-	}
-	p.wg.Add(1) // the server does not wait for what was hijacked
-	defer p.wg.Done()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_, _ = io.Copy(up, buf) // until either side ends
-		up.Close()
-	}()
-	_, _ = io.Copy(down, p.metered(up))
-	down.Close()
-	<-done
+	tunnel.Join(w, r, up, p.metered)
 }
 
 // metered ends r when all that a build may receive has been.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prairielambda/prairielambda/internal/tunnel"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
 )
 
@@ -35,7 +36,7 @@ func (p *Pool) startGrader(ctx context.Context, cmd sandbox.Command, networking 
 		spec.Output(true, []byte(noNetwork))
 	case networking:
 		cmd.Env = withProxy(cmd.Env)
-		serve = func(ln net.Listener) { stop = serveProxy(ln, p.cfg.GraderNetwork) }
+		serve = func(ln net.Listener) { stop = tunnel.Serve(ln, newProxy(p.cfg.GraderNetwork)) }
 	}
 	box, err = p.cfg.Host.ExecAsRoot(ctx, spec, cmd, serve)
 	return box, stop, err

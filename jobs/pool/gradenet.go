@@ -4,22 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"github.com/prairielambda/prairielambda/internal/tunnel"
 )
 
 // errNotPublic says that an address is not one of the public Internet's.
 var errNotPublic = errors.New("graders reach public addresses only")
-
-const dialTime = 20 * time.Second
 
 // DialPublic connects to public addresses of other machines and refuses all that
 // could be ours or our neighbours': loopback, private and shared networks, link-local
@@ -27,7 +25,7 @@ const dialTime = 20 * time.Second
 // address of this machine itself. It judges the address that is connected to, when
 // that is done: what a name resolved to earlier does not matter.
 func DialPublic(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: dialTime, Control: func(_, address string, _ syscall.RawConn) error {
+	d := net.Dialer{Timeout: tunnel.DialTime, Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err
@@ -79,79 +77,40 @@ func isAt(own net.Addr, a netip.Addr) bool {
 type proxy struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	forward httputil.ReverseProxy
-	tunnels chan struct{} // those open
-	open    sync.WaitGroup
+	places  chan struct{} // of what is under way
 }
 
 const maxTunnels = 64
 
-// serveProxy answers on ln until stop is called, which ends all that it began.
-func serveProxy(ln net.Listener, dial func(ctx context.Context, network, address string) (net.Conn, error)) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+func newProxy(dial func(ctx context.Context, network, address string) (net.Conn, error)) *proxy {
 	out := &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, ResponseHeaderTimeout: time.Minute, MaxConnsPerHost: maxTunnels}
-	p := &proxy{dial: dial, tunnels: make(chan struct{}, maxTunnels)}
-	p.forward = httputil.ReverseProxy{
+	return &proxy{dial: dial, places: make(chan struct{}, maxTunnels), forward: httputil.ReverseProxy{
 		Rewrite: func(*httputil.ProxyRequest) {}, Transport: out,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) { refuseTo(w, err) },
-		ErrorLog:     nil,
-	}
-	srv := &http.Server{Handler: p, ReadHeaderTimeout: dialTime, MaxHeaderBytes: 64 << 10, BaseContext: func(net.Listener) context.Context { return ctx }}
-	p.open.Go(func() { _ = srv.Serve(ln) }) // ends with Close
-	return func() {
-		cancel()
-		_ = srv.Close()
-		p.open.Wait()
-	}
+	}}
 }
 
 // ServeHTTP implements http.Handler.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	select {
-	case p.tunnels <- struct{}{}:
-		defer func() { <-p.tunnels }()
+	case p.places <- struct{}{}:
+		defer func() { <-p.places }()
 	case <-r.Context().Done():
 		return
 	}
 	switch {
 	case r.Method == http.MethodConnect:
-		p.tunnel(w, r)
+		up, err := p.dial(r.Context(), "tcp", r.Host)
+		if err != nil {
+			refuseTo(w, err)
+			return
+		}
+		tunnel.Join(w, r, up, nil)
 	case r.URL.Scheme == "http" && r.URL.Host != "" && r.URL.User == nil:
 		p.forward.ServeHTTP(w, r)
 	default:
 		http.Error(w, "this is a proxy for http:// and CONNECT", http.StatusBadRequest)
 	}
-}
-
-// tunnel joins the grader with whom it asked for, until one of them ends.
-func (p *proxy) tunnel(w http.ResponseWriter, r *http.Request) {
-	up, err := p.dial(r.Context(), "tcp", r.Host)
-	if err != nil {
-		refuseTo(w, err)
-		return
-	}
-	defer up.Close()
-	down, buf, err := w.(http.Hijacker).Hijack()
-	if err != nil {
-		return
-	}
-	p.open.Add(1) // the server does not wait for what was hijacked
-	defer p.open.Done()
-	defer down.Close()
-	defer context.AfterFunc(r.Context(), func() { up.Close(); down.Close() })()
-	if _, err := io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
-		return
-	}
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		_, _ = io.Copy(up, buf) // until either side ends
-		if c, ok := up.(*net.TCPConn); ok {
-			_ = c.CloseWrite()
-		}
-	}()
-	_, _ = io.Copy(down, up)
-	down.Close()
-	<-sent
 }
 
 // refuseTo says why nobody was reached, and nothing of who we are.

@@ -16,6 +16,7 @@ var allowed = map[string][]string{
 	"internal/cli":     {},
 	"internal/durable": {},
 	"internal/scratch": {},
+	"internal/tunnel":  {},
 
 	"internal/telemetry": {},
 
@@ -42,8 +43,8 @@ var allowed = map[string][]string{
 	"jobs/runtime/python": {},
 	"jobs/runtime":        {"jobs", "jobs/sandbox", "jobs/runtime/python"},
 	"jobs/grade":          {"jobs", "jobs/sandbox"},
-	"jobs/pool":           {"internal/recipe", "jobs", "jobs/grade", "jobs/sandbox", "jobs/runtime"},
-	"jobs/build":          {"jobs", "jobs/sandbox", "internal/recipe"},
+	"jobs/pool":           {"internal/recipe", "internal/tunnel", "jobs", "jobs/grade", "jobs/sandbox", "jobs/runtime"},
+	"jobs/build":          {"jobs", "jobs/sandbox", "internal/recipe", "internal/tunnel"},
 	"jobs/runs":           {"jobs", "internal/durable"},
 	"jobs/worker":         {"jobs", "jobs/pool", "jobs/runs", "jobs/ticket", "jobs/runtime", "jobs/sandbox"},
 
