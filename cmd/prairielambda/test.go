@@ -66,7 +66,7 @@ Exit code 1: questions fail. Console output is a warning.`,
 				}
 				begin := time.Now()
 				tick, done := func() {}, func() {}
-				if !quiet && !asJSON {
+				if !quiet && !asJSON && cli.IsTerminal(env.Stderr) {
 					bar := progressbar.NewOptions(len(qids)*seeds, progressbar.OptionSetWriter(env.Stderr), progressbar.OptionSetDescription("trials"),
 						progressbar.OptionShowCount(), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
 					tick, done = func() { _ = bar.Add(1) }, func() { _ = bar.Finish() }

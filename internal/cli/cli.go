@@ -22,6 +22,7 @@ import (
 
 	"github.com/peterbourgon/ff/v3"
 	"github.com/rs/zerolog"
+	"golang.org/x/term"
 )
 
 // Command is one command or a group of them. A group has Sub and no Run.
@@ -164,15 +165,16 @@ func (c *Command) help(w io.Writer, path string, fs *flag.FlagSet) {
 }
 
 func newLogger(w io.Writer, lvl zerolog.Level) zerolog.Logger {
-	if f, ok := w.(*os.File); ok && isTerminal(f) {
+	if IsTerminal(w) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000"}
 	}
 	return zerolog.New(w).Level(lvl).With().Timestamp().Logger()
 }
 
-func isTerminal(f *os.File) bool {
-	st, err := f.Stat()
-	return err == nil && st.Mode()&os.ModeCharDevice != 0
+// IsTerminal reports whether somebody may be watching what is written to w.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // Version names the build: the module's version, or the commit it was built from.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -96,4 +98,14 @@ func TestSizesAndDurations(t *testing.T) {
 	for _, bad := range []string{"", "d", "-3s", "5", "99999999999999d"} {
 		require.Error(t, d.Set(bad), bad)
 	}
+}
+
+func TestOnlyATerminalIsOne(t *testing.T) {
+	for name, want := range map[string]bool{"/dev/ptmx": true, "/dev/null": false} {
+		f, err := os.OpenFile(name, os.O_RDWR, 0)
+		require.NoError(t, err)
+		defer f.Close()
+		require.Equal(t, want, IsTerminal(f), name)
+	}
+	require.False(t, IsTerminal(io.Discard))
 }
