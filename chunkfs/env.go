@@ -53,7 +53,6 @@ func (f *FS) lookupEnvVersion(ctx context.Context, env, name string, out *fuse.E
 	if err != nil {
 		return f.errno("lookup", err)
 	}
-	f.recall(slot)
 	v, err := f.versions.get(ctx, slot)
 	if err != nil {
 		return f.errno("lookup", err)

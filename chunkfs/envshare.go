@@ -17,16 +17,15 @@ import (
 // as long as the version. So a node that never saw the environment, the first one
 // included, begins with it.
 
-// recall asks for what is recorded of a version's start, beside the version's
-// manifest. If something of it was read meanwhile, the fetches start now.
-func (f *FS) recall(slot uint32) {
-	if _, ok := f.versions.loaded(slot); ok || f.cfg.Share == nil {
-		return // it was asked for when the manifest was
+// recall asks for what is recorded of a version's start, while the version's
+// manifest is loaded. If something of it was read meanwhile, the fetches start now.
+func (f *FS) recall(slot uint32, course, version string) {
+	if !isEnv(course) || f.cfg.Share == nil {
+		return
 	}
 	f.wg.Go(func() {
 		_, _ = once(f.ctx, f, fmt.Sprintf("start %d", slot), func(ctx context.Context) (struct{}, error) {
-			sl, _ := f.state.slot(slot)
-			p, err := f.cfg.Share.Profile(ctx, sl.course, head.EnvNode(sl.version))
+			p, err := f.cfg.Share.Profile(ctx, course, head.EnvNode(version))
 			if err != nil {
 				return struct{}{}, err // a start without it is slower, and right
 			}

@@ -67,6 +67,7 @@ func (vs *versions) load(ctx context.Context, n uint32) (*version, error) {
 	if !ok || sl.version == "" {
 		return nil, fmt.Errorf("slot %d: %w", n, head.ErrNotFound)
 	}
+	vs.fs.recall(n, sl.course, sl.version)
 	b, err := vs.fs.cfg.Cache.Bytes(ctx, sl.manifest, 0)
 	if err != nil {
 		return nil, fmt.Errorf("manifest of %s/%s: %w", sl.course, sl.version, err)
