@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // Whatever the store does: right bytes or EIO within the deadline, hot files as
@@ -114,7 +116,7 @@ func TestStalledReadersHoldUpNobody(t *testing.T) {
 	t.Parallel() // it waits more than it works
 	src := t.TempDir()
 	stalled := 300
-	if os.Getenv("SOAK") == "1" {
+	if machine.Soak() {
 		stalled = 1000
 	}
 	for i := range stalled {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // Random trees, each a version of one course under one mount, so that their
@@ -17,7 +19,7 @@ func TestRandomTreesEqualTheirSources(t *testing.T) {
 	r := newRig(t)
 	push(t, r.store, "R", sample(t))
 	r.start()
-	require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(10*rounds(100))))
+	require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(10*machine.Length(100))))
 	names := rapid.SampledFrom([]string{"a", "b", "questions", "info.json", "elements", "ü", "x y", "q", "z.py", ".hidden", "-rf", "\\", "clientFilesCourse"})
 	sizes := rapid.SampledFrom([]int{0, 1, 100, 4095, 4096, 4097, 64<<10 - 1, 64 << 10, 1 << 20, 1<<20 + 1})
 	rapid.Check(t, func(rt *rapid.T) {

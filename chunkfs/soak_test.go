@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // Many versions, walked and then read in a mixture, for ten minutes where
@@ -22,7 +24,7 @@ func TestNothingGrows(t *testing.T) {
 	r := newRig(t)
 	src := questions(t, 1100) // 3,300 files a version
 	var versions []string
-	for i := range rounds(300) {
+	for i := range machine.Length(300) {
 		name := filepath.Join(src, fmt.Sprintf("questions/q%03d/server.py", i%1000))
 		require.NoError(t, os.WriteFile(name, noise(fmt.Sprint("change", i), 900), 0o644))
 		versions = append(versions, push(t, r.store, "XC101", src))
@@ -60,10 +62,10 @@ func TestNothingGrows(t *testing.T) {
 		wg.Wait()
 	}
 	over := time.Duration(0)
-	if os.Getenv("SOAK") == "1" {
+	if machine.Soak() {
 		over = 10 * time.Minute
 	}
-	serve(rounds(24_000)/2, 0) // to its full size
+	serve(machine.Length(24_000)/2, 0) // to its full size
 	before, fds := r.status(), r.fds()
 	// What the kernel may take away and bring back, such as the program's text, is no
 	// growth; and what it has swapped out is still held.
@@ -72,7 +74,7 @@ func TestNothingGrows(t *testing.T) {
 	least := func(part int) int64 {
 		n := int64(1) << 62
 		for range 10 {
-			serve(rounds(24_000)*part/100, over*time.Duration(part)/100)
+			serve(machine.Length(24_000)*part/100, over*time.Duration(part)/100)
 			n = min(n, held())
 		}
 		return n

@@ -12,18 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prairielambda/prairielambda/chunkfs/holder"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
-)
 
-// rounds is n where SOAK=1 asks for the whole proof, and a fiftieth otherwise.
-func rounds(n int) int {
-	if os.Getenv("SOAK") == "1" {
-		return n
-	}
-	return max(3, n/50)
-}
+	"github.com/prairielambda/prairielambda/chunkfs/holder"
+	"github.com/prairielambda/prairielambda/test/machine"
+)
 
 // readers read random files of the mount and check every byte, always through
 // the daemon: what they read leaves the page cache at once.
@@ -135,9 +129,9 @@ func TestReadersSurviveTheirServer(t *testing.T) {
 			require.NoError(t, err)
 			defer kept.Close()
 			rs := readTheTree(t, src, mnt, 32)
-			time.Sleep(time.Duration(rounds(1000)) * time.Millisecond)
+			time.Sleep(time.Duration(machine.Length(1000)) * time.Millisecond)
 			undisturbed := time.Duration(rs.longest.Load()).Round(time.Millisecond)
-			for range rounds(tc.n) {
+			for range machine.Length(tc.n) {
 				before, pid := rs.reads.Load(), r.serverPID()
 				tc.end(r)
 				eventually(t, "another server", func() bool { return r.serverPID() != pid })

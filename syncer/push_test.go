@@ -15,6 +15,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/manifest"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 func TestAPushedCommitIsWhatGitArchiveWrites(t *testing.T) {
@@ -273,7 +274,7 @@ func TestRepushRepairs(t *testing.T) {
 // directory, and compares every version with what git archive writes.
 func TestRandomTrees(t *testing.T) {
 	names := []string{"questions", "elements", "info.json", "infoCourse.json", "serverFilesCourse", "courseInstances", "assessments", "infoCourseInstance.json", "clientFilesQuestion", "thumbnail.png", "a", "b b", "é", "-x", "a.py", "\xff\xfe"}
-	if os.Getenv("SOAK") == "" {
+	if !machine.Soak() {
 		require.NoError(t, flag.Set("rapid.checks", "8"))
 	}
 	rapid.Check(t, func(rt *rapid.T) {

@@ -17,6 +17,7 @@ import (
 	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
 	"github.com/prairielambda/prairielambda/internal/head"
 	headmem "github.com/prairielambda/prairielambda/internal/head/mem"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // TestEveryByteOfAStoreFlipped flips each byte of each object and record in
@@ -127,7 +128,7 @@ func TestGCBesidePushes(t *testing.T) {
 	const grace = 1500 * time.Millisecond // far more than a push takes
 	s, dir := newStore(t), repo(t, course())
 	rounds := 25
-	if os.Getenv("SOAK") != "" {
+	if machine.Soak() {
 		rounds = 500
 	}
 	revs := []string{gitIn(t, dir, "rev-parse", "HEAD")}

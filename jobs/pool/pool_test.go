@@ -16,6 +16,7 @@ import (
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/runtime"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 func TestMain(m *testing.M) {
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(stormVariable); dir != "" { // see TestWorkerKilledAtRandomMoments
 		storm(dir)
 	}
-	os.Exit(m.Run())
+	os.Exit(machine.Run(m))
 }
 
 const ver = "0123456789012345678901234567890123456789"
@@ -46,7 +47,7 @@ func tree(t *testing.T, files map[string]string) string {
 // the time, and most tests need none of them. A soak has all.
 func light() sandbox.ZygoteConfig {
 	c := runtime.Python("/usr/bin/python3")
-	if os.Getenv("SOAK") != "1" {
+	if !machine.Soak() {
 		c.Init = json.RawMessage(`{"preload":[]}`)
 	}
 	return c

@@ -26,15 +26,8 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/jobs/sandbox"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
-
-// scaled is n in a soak and a fiftieth of it otherwise.
-func scaled(n int) int {
-	if os.Getenv("SOAK") == "1" {
-		return n
-	}
-	return max(n/50, 1)
-}
 
 // holding is what a process and the machine hold for it.
 type holding struct {
@@ -47,16 +40,16 @@ type holding struct {
 	netns                      int    // network namespaces of the machine, as its allocator counts them
 }
 
-func holds(t testing.TB, tmp string) (h holding) {
+func holds(t testing.TB) (h holding) {
 	t.Helper()
 	runtime.GC()
 	debug.FreeOSMemory() // what the heap keeps for later is no growth
 	h.rss, h.threads = rss(t, "self"), count(t, "/proc/self/task/*")
 	h.fds = count(t, "/proc/self/fd/*")
-	h.dirs = count(t, tmp+"/prairielambda-worker-*/*")
+	h.dirs = count(t, fmt.Sprintf("%s/prairielambda-worker-%d-*/*", os.TempDir(), os.Getpid()))
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)
-	h.mounts = bytes.Count(mounts, []byte("/prairielambda-worker-"))
+	h.mounts = bytes.Count(mounts, []byte("\n"))
 	h.cgroups, h.own = memoryCgroups(t)
 	for _, pid := range zygotes(t) {
 		h.zygotes += rss(t, pid)
@@ -179,7 +172,7 @@ func soak(t *testing.T, p *Pool, n int, call func(i int)) (before, after holding
 		call(i)
 	}
 	settle()
-	before = holds(t, os.TempDir())
+	before = holds(t)
 	var wg sync.WaitGroup
 	begin := time.Now()
 	for c := range 2 {
@@ -194,7 +187,7 @@ func soak(t *testing.T, p *Pool, n int, call func(i int)) (before, after holding
 	wg.Wait()
 	took := time.Since(begin)
 	settle()
-	after = holds(t, os.TempDir())
+	after = holds(t)
 	spares, forks, _ := p.Claims()
 	t.Logf("%d calls in %v, %d on spares and %d on demand, memory cgroups of our own replaced: %v\nbefore %+v\nafter  %+v",
 		n, took.Round(time.Second), spares, forks, before.own != after.own, before, after)
@@ -217,7 +210,7 @@ func TestManyCallsLeaveNothing(t *testing.T) {
 	p := newPool(t, tree(t, files), nil)
 	var mu sync.Mutex // guards seeds
 	seeds := map[string]bool{}
-	before, after := soak(t, p, scaled(100_000), func(i int) {
+	before, after := soak(t, p, machine.Length(100_000), func(i int) {
 		r := do(t, p, question(fmt.Sprintf("q%d", i%40), "generate"))
 		require.Equal(t, jobs.OK, r.Calls[0].Outcome, "%+v", r.Calls[0])
 		mu.Lock()
@@ -229,7 +222,7 @@ func TestManyCallsLeaveNothing(t *testing.T) {
 	require.InDelta(t, before.fds, after.fds, 100) // a spare has a handful
 	require.Equal(t, before.mounts, after.mounts)
 	require.LessOrEqual(t, after.threads, before.threads+16)
-	require.LessOrEqual(t, after.dirs, before.dirs+8) // other tests of this machine
+	require.LessOrEqual(t, after.dirs, before.dirs+8)
 	require.True(t, after.own == before.own || after.cgroups <= before.cgroups+60)
 	require.LessOrEqual(t, after.namespaces, before.namespaces+60)
 	require.LessOrEqual(t, after.netns, before.netns+200)
@@ -241,7 +234,7 @@ func TestManyCallsLeaveNothing(t *testing.T) {
 // to it stays cached. Every call here is the first to read its file, so a cgroup
 // a call would leave as many dying ones as there are calls.
 func TestFirstReadersLeaveNoDyingCgroups(t *testing.T) {
-	n := scaled(20_000)
+	n := machine.Length(20_000)
 	dir := tree(t, map[string]string{
 		"questions/q/info.json":        "{}",
 		"questions/q/server.py":        "def generate(data): data['params']['n'] = len(open('/course/serverFilesCourse/%d' % data['params']['i']).read())\n",
@@ -334,11 +327,11 @@ func TestWorkerKilledAtRandomMoments(t *testing.T) {
 		"questions/q/server.py": "import os, time\ndef generate(data):\n    if os.fork() == 0:\n        os.setsid(); time.sleep(1000)\n    time.sleep(0.005)\n",
 	})
 	r := rand.New(rand.NewPCG(7, 7))
-	before := holds(t, filepath.Dir(dir))
+	before := holds(t)
 	killed := map[string]bool{}
 	runtime.LockOSThread() // a child dies with the thread that started it
 	defer runtime.UnlockOSThread()
-	for i := range scaled(200) {
+	for i := range machine.Length(200) {
 		cmd := exec.Command("/proc/self/exe")
 		cmd.Env = append(os.Environ(), stormVariable+"="+dir)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -363,7 +356,7 @@ func TestWorkerKilledAtRandomMoments(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(filepath.Dir(dir), "prairielambda-worker-*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
-	after := holds(t, filepath.Dir(dir))
+	after := holds(t)
 	require.Equal(t, before.mounts, after.mounts)
 	for _, c := range []string{"/sys/fs/cgroup/*", "/sys/fs/cgroup/*/*", "/sys/fs/cgroup/memory/*/*"} {
 		dirs, err := filepath.Glob(c + "/prairielambda-worker-*")

@@ -94,7 +94,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	os.Exit(machine.Run(m))
 }
 
 func hostConfig() sandbox.Config {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/prairielambda/prairielambda/test/course"
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 var bin string
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	code := m.Run()
+	code := machine.Run(m)
 	if err := standing.close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1

@@ -166,7 +166,7 @@ settings = { SHAPE = "round" }
 		require.NotContains(t, out, " var/cache/apt")
 	})
 	t.Run("a Debian root", func(t *testing.T) {
-		if os.Getenv("SOAK") == "" {
+		if !machine.Soak() {
 			t.Skip("a root of its own takes a minute: SOAK=1")
 		}
 		_, err := buildEnv(t, s, "root", "environment.hcl", `debian = ["hello"]`, "--debian-mirror", debianMirror(t), "--debian-suite", "trixie")

@@ -97,7 +97,7 @@ func (w *watched) nothingLeft(t *testing.T) {
 	}
 }
 
-// buildMounts are those that a build may have made; others' tests mount, too.
+// buildMounts are those that a build may have made; other tests of this package mount, too.
 func buildMounts(t *testing.T) (ours []string) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -22,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/test/e2e/stack"
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // second is another worker on the same mount, with slots and users of its own; it
@@ -127,14 +127,6 @@ func fronted(t *testing.T, worker string) (viaHTTP string, errors func(bool), vi
 	return srv.URL, errors, "http://" + ln.Addr().String(), silent
 }
 
-// soak is n whole, or a fiftieth of it.
-func soak(n int) int {
-	if os.Getenv("SOAK") != "" {
-		return n
-	}
-	return max(n/50, 1)
-}
-
 // Whatever happens to one of two workers, callers see one right answer each.
 func TestFaultsOfOneWorkerStayInside(t *testing.T) {
 	s, _ := start(t)
@@ -148,7 +140,7 @@ func TestFaultsOfOneWorkerStayInside(t *testing.T) {
 				_, metrics := get(t, at.Gateway+"/metrics")
 				return strings.Count(metrics, "prairie_gateway_worker_up{") == 2 && !strings.Contains(metrics, "} 0\nprairie_gateway_worker_up")
 			}, 20*time.Second, 20*time.Millisecond)
-			n := soak(1000)
+			n := machine.Length(1000)
 			strike := func() {
 				switch fault {
 				case "errors":

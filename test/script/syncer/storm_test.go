@@ -17,6 +17,8 @@ import (
 
 	"github.com/fsouza/fake-gcs-server/fakestorage"
 	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/test/machine"
 )
 
 // storm is a binary, a repository and a store.
@@ -143,15 +145,8 @@ func (s *storm) litter() []string {
 	return names
 }
 
-func count(short, soak int) int {
-	if os.Getenv("SOAK") != "" {
-		return soak
-	}
-	return short
-}
-
 func TestKillStormDir(t *testing.T) {
-	newStorm(t, "dir://"+filepath.Join(t.TempDir(), "store")).kills(count(4, 200))
+	newStorm(t, "dir://"+filepath.Join(t.TempDir(), "store")).kills(machine.Length(200))
 }
 
 func gsServer(t *testing.T) string {
@@ -163,7 +158,7 @@ func gsServer(t *testing.T) string {
 }
 
 func TestKillStormGS(t *testing.T) {
-	newStorm(t, "gs://bucket/some/prefix", gsServer(t)).kills(count(4, 200))
+	newStorm(t, "gs://bucket/some/prefix", gsServer(t)).kills(machine.Length(200))
 }
 
 // collections pushes n times beside processes of gc that keep the head only.
@@ -218,11 +213,11 @@ func (s *storm) collections(n int, grace time.Duration) {
 }
 
 func TestGCStormDir(t *testing.T) {
-	newStorm(t, "dir://"+filepath.Join(t.TempDir(), "store")).collections(count(10, 500), 3*time.Second)
+	newStorm(t, "dir://"+filepath.Join(t.TempDir(), "store")).collections(machine.Length(500), 3*time.Second)
 }
 
 func TestGCStormGS(t *testing.T) {
-	newStorm(t, "gs://bucket/some/prefix", gsServer(t)).collections(count(10, 500), 5*time.Second)
+	newStorm(t, "gs://bucket/some/prefix", gsServer(t)).collections(machine.Length(500), 5*time.Second)
 }
 
 // refused wants one line that says text, and exit code 1.
@@ -289,7 +284,7 @@ func TestGSWrongBucketAndNoServer(t *testing.T) {
 	defer cancel()
 	c := exec.CommandContext(ctx, s.bin, "status", "--store", "gs://bucket")
 	c.Env = append(os.Environ(), "STORAGE_EMULATOR_HOST=127.0.0.1:1")
-	if os.Getenv("SOAK") == "" {
+	if !machine.Soak() {
 		return // the retries take their minute
 	}
 	out, err := c.CombinedOutput()
