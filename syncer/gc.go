@@ -43,7 +43,14 @@ type GCReport struct {
 // the grace period after it was hidden, and every other blob it relies on it has
 // put or asked for itself, which renews its age.
 func (s *Syncer) GC(ctx context.Context, p GCPolicy) (GCReport, error) {
-	g := &collector{s: s, GCPolicy: p, now: time.Now(), marked: map[blob.Digest]struct{}{}, read: map[blob.Digest]bool{}}
+	return s.gc(ctx, p, time.Now())
+}
+
+func (s *Syncer) gc(ctx context.Context, p GCPolicy, now time.Time) (GCReport, error) {
+	g := &collector{
+		s: s, GCPolicy: p, now: now, marked: map[blob.Digest]struct{}{}, read: map[blob.Digest]bool{},
+		pinned: map[string]bool{}, starts: map[string]bool{},
+	}
 	err := g.run(ctx)
 	return g.GCReport, err
 }
@@ -56,6 +63,7 @@ type collector struct {
 	marked map[blob.Digest]struct{}
 	read   map[blob.Digest]bool // manifests and indexes
 	pinned map[string]bool      // "course/version" of environments that versions of courses name
+	starts map[string]bool      // "course/node" of profiles that live as long as their version
 }
 
 func (g *collector) run(ctx context.Context) error {
@@ -110,7 +118,7 @@ func (g *collector) run(ctx context.Context) error {
 	if g.DryRun {
 		return nil
 	}
-	return errors.Join(blobs.Sweep(ctx, cutoff), g.sweep(ctx, courses, cutoff))
+	return errors.Join(blobs.Sweep(ctx, cutoff), heads.Sweep(ctx, cutoff, g.starts))
 }
 
 // thin hides and purges a course's version records.
@@ -195,7 +203,11 @@ func (g *collector) mark(ctx context.Context, course string) error {
 	if err != nil && !errors.Is(err, head.ErrNotFound) {
 		return err
 	}
+	_, env := head.EnvName(course)
 	return g.s.cfg.Heads.ListVersions(ctx, course, func(r head.Stored) error {
+		if env { // what its programs read when they start
+			g.starts[course+"/"+head.EnvNode(r.Version.Version)] = true
+		}
 		return g.markManifest(ctx, r.Manifest)
 	})
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/prairielambda/prairielambda/internal/blob"
 	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
+	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/head"
 	headmem "github.com/prairielambda/prairielambda/internal/head/mem"
 )
@@ -63,9 +63,9 @@ func TestGCRemovesWhatRecipesBuiltAndNobodyUses(t *testing.T) {
 
 	policy := GCPolicy{Last: 50, Within: 30 * day, Grace: day}
 	gc := func(now time.Time, policy GCPolicy) GCReport {
-		g := &collector{s: s.Syncer, GCPolicy: policy, now: now, marked: map[blob.Digest]struct{}{}, read: map[blob.Digest]bool{}}
-		require.NoError(t, g.run(ctx))
-		return g.GCReport
+		r, err := s.Syncer.gc(ctx, policy, now)
+		require.NoError(t, err)
+		return r
 	}
 	gc(before.Time.Add(policy.Within-day), policy)
 	require.Len(t, names(), 6)

@@ -125,9 +125,6 @@ func (g *collector) pins(ctx context.Context, course string) error {
 	}
 	return g.s.cfg.Heads.ListVersions(ctx, course, func(r head.Stored) error {
 		for name, digest := range r.Environments {
-			if g.pinned == nil {
-				g.pinned = map[string]bool{}
-			}
 			g.pinned[head.EnvCourse(name)+"/"+digest] = true
 		}
 		return nil

@@ -112,8 +112,8 @@ type Store interface {
 	Profiles(ctx context.Context, course string) ([]Profile, error)
 
 	// Sweep removes what writers that were killed before the cutoff left half done,
-	// and the profiles that nobody wrote again since.
-	Sweep(ctx context.Context, before time.Time) error
+	// and the profiles that nobody wrote again since, but those in keep: "course/node".
+	Sweep(ctx context.Context, before time.Time, keep map[string]bool) error
 }
 
 // MaxProfiles is how many nodes' profiles of one course are read.

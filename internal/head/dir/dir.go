@@ -228,7 +228,7 @@ func (s *Store) PurgeVersion(ctx context.Context, course, version string) error 
 }
 
 // Sweep implements head.Store.
-func (s *Store) Sweep(ctx context.Context, before time.Time) error {
+func (s *Store) Sweep(ctx context.Context, before time.Time, keep map[string]bool) error {
 	courses, err := s.Courses(ctx)
 	if err != nil {
 		return err
@@ -239,7 +239,7 @@ func (s *Store) Sweep(ctx context.Context, before time.Time) error {
 			err = errors.Join(err, durable.Sweep(s.path(kind, c), before))
 		}
 	}
-	return errors.Join(err, s.sweepProfiles(ctx, before), ctx.Err())
+	return errors.Join(err, s.sweepProfiles(ctx, before, keep), ctx.Err())
 }
 
 func (s *Store) read(path string) ([]byte, error) {

@@ -104,15 +104,15 @@ func (s *Store) Profiles(ctx context.Context, course string) (all []head.Profile
 	return all, err
 }
 
-// sweepProfiles removes those last written before the cutoff. What this user may
+// sweepProfiles removes those last written before the cutoff, but for keep. What this user may
 // not remove stays: it hurts nobody.
-func (s *Store) sweepProfiles(ctx context.Context, before time.Time) error {
+func (s *Store) sweepProfiles(ctx context.Context, before time.Time, keep map[string]bool) error {
 	courses, err := s.names(ctx, head.CheckCourse, "profiles")
 	for _, c := range courses {
 		dir := s.path("profiles", c)
 		entries, _ := os.ReadDir(dir)
 		for _, e := range entries {
-			if st, err := e.Info(); err == nil && st.ModTime().Before(before) {
+			if st, err := e.Info(); err == nil && st.ModTime().Before(before) && !keep[c+"/"+e.Name()] {
 				_ = os.Remove(s.path("profiles", c, e.Name()))
 			}
 		}

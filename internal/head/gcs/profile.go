@@ -88,10 +88,10 @@ func (s *Store) Profiles(ctx context.Context, course string) ([]head.Profile, er
 
 // Sweep implements head.Store: nothing is ever half written here, so only
 // profiles are old.
-func (s *Store) Sweep(ctx context.Context, before time.Time) error {
+func (s *Store) Sweep(ctx context.Context, before time.Time, keep map[string]bool) error {
 	var old []gcs.Attrs
 	if err := s.b.List(ctx, "profiles/", "", func(a gcs.Attrs) error {
-		if a.Updated.Before(before) {
+		if a.Updated.Before(before) && !keep[strings.TrimPrefix(a.Name, "profiles/")] {
 			old = append(old, a)
 		}
 		return nil

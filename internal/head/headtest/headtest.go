@@ -66,7 +66,7 @@ func empty(t *testing.T, s head.Store) {
 		require.Empty(t, names)
 	}
 	require.NoError(t, s.ListVersions(t.Context(), "c", func(head.Stored) error { return errors.New("none expected") }))
-	require.NoError(t, s.Sweep(t.Context(), time.Now()))
+	require.NoError(t, s.Sweep(t.Context(), time.Now(), nil))
 }
 
 func swaps(t *testing.T, s head.Store) {

@@ -66,7 +66,7 @@ func TestADamagedProfileIsPassedOver(t *testing.T) {
 	all, err := s.Profiles(t.Context(), "c")
 	require.NoError(t, err)
 	require.Len(t, all, 1)
-	require.NoError(t, s.Sweep(t.Context(), time.Now().Add(time.Hour)))
+	require.NoError(t, s.Sweep(t.Context(), time.Now().Add(time.Hour), nil))
 	require.NoDirExists(t, filepath.Join(root, "profiles/c"))
 }
 

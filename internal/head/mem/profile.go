@@ -62,9 +62,9 @@ func (s *Store) Profiles(ctx context.Context, course string) (all []head.Profile
 }
 
 // Sweep implements head.Store: nothing is ever half done here.
-func (s *Store) Sweep(ctx context.Context, before time.Time) error {
+func (s *Store) Sweep(ctx context.Context, before time.Time, keep map[string]bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.seen, func(_ [2]string, p profile) bool { return p.at.Before(before) })
+	maps.DeleteFunc(s.seen, func(k [2]string, p profile) bool { return p.at.Before(before) && !keep[k[0]+"/"+k[1]] })
 	return ctx.Err()
 }
