@@ -3,9 +3,8 @@
 
 GO     ?= go
 COURSE ?= test/course/sample
-# Packages whose tests keep to their own files and ports. Those of the others look at
-# the whole machine for what was left behind, and run one package at a time.
-BESIDE = /prairielambda/(internal|scheduler|syncer|test/course|test/e2e/release|test/script/syncer)(/|$$)
+# The packages whose tests take longest begin first: none of them is left to run alone.
+LONG = ./test/e2e ./jobs/pool ./test/attacks ./test/e2e/browser ./chunkfs ./test/e2e/nomad
 
 .PHONY: screenshots release run build test check race fuzz bench soak clean nomad-agent cluster cluster-down cluster-test
 
@@ -19,11 +18,11 @@ build:                ## bin/{syncer,chunkfs,scheduler,worker,prairielambda}
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) build -trimpath -tags disable_grpc_modules -o bin/ ./cmd/...
 
+# Two packages at a time, on a machine of any size: the tests wait about as long as
+# they compute, and each looks only at what it made itself (see test/machine).
 test: build           ## every test; REQUIRE_ALL=1 turns a skipped one into a failure
 	@.ci/install test
-	@all=$$($(GO) list ./...); \
-	$(GO) test -timeout 20m $$(echo "$$all" | grep -E '$(BESIDE)'); beside=$$?; \
-	$(GO) test -timeout 20m -p 1 $$(echo "$$all" | grep -vE '$(BESIDE)') && exit $$beside
+	$(GO) test -timeout 20m -p 2 $(LONG) ./...
 
 check:                ## what needs no machine: format, vet, staticcheck, import rules, go.mod
 	@fmt=$$($(GO) tool gofumpt -l .); [ -z "$$fmt" ] || { echo "not gofumpt-clean: $$fmt"; exit 1; }

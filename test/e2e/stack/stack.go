@@ -20,6 +20,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Build brings our programs in the repository's bin up to date, as `make build`
@@ -32,6 +34,11 @@ func Build(dir string, programs ...string) (bin string, err error) {
 	for _, p := range programs {
 		args = append(args, "./cmd/"+p)
 	}
+	free, err := alone(filepath.Join(root, "bin"))
+	if err != nil {
+		return "", err
+	}
+	defer free()
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -48,6 +55,22 @@ func Build(dir string, programs ...string) (bin string, err error) {
 		}
 	}
 	return bin, nil
+}
+
+// alone waits until no other test builds into dir or copies from it.
+func alone(dir string) (free func(), err error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
 }
 
 // Stack is one set of running programs.

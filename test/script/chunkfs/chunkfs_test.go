@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/prairielambda/prairielambda/test/e2e/stack"
 	"github.com/prairielambda/prairielambda/test/machine"
 )
 
@@ -25,18 +26,17 @@ func needFUSE(t *testing.T) {
 }
 
 // binaries builds the commands into a directory that everybody may enter.
-func binaries(t *testing.T) (dir string) {
+func binaries(t *testing.T) string {
 	t.Helper()
-	dir = t.TempDir()
+	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // for the user without root
 		t.Fatal(err)
 	}
-	build := exec.Command("go", "build", "-o", dir, "../../../cmd/chunkfs", "../../../cmd/syncer")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := stack.Build(dir, "chunkfs", "syncer")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return dir
+	return bin
 }
 
 func TestScripts(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/test/course"
+	"github.com/prairielambda/prairielambda/test/e2e/stack"
 	"github.com/prairielambda/prairielambda/test/machine"
 )
 
@@ -20,11 +21,8 @@ func TestScripts(t *testing.T) {
 	if exec.Command("/usr/bin/python3", "-c", "import numpy, sympy, lxml").Run() != nil {
 		machine.Skip(t, "this machine lacks a /usr/bin/python3 with numpy, sympy and lxml")
 	}
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "../../../cmd/prairielambda")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	bin, err := stack.Build(t.TempDir(), "prairielambda")
+	require.NoError(t, err)
 	testscript.Run(t, testscript.Params{
 		Dir:                 ".",
 		RequireExplicitExec: true,

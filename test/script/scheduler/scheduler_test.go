@@ -21,14 +21,13 @@ import (
 
 	"github.com/prairielambda/prairielambda/jobs"
 	"github.com/prairielambda/prairielambda/scheduler/fleet/fleettest"
+	"github.com/prairielambda/prairielambda/test/e2e/stack"
 )
 
 func TestScripts(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "../../../cmd/scheduler")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
+	bin, err := stack.Build(t.TempDir(), "scheduler")
+	if err != nil {
+		t.Fatal(err)
 	}
 	worker := fleettest.New(t, map[string]fleettest.Course{"tam212": {Current: "1234567", Versions: map[string]fleettest.Version{"1234567": {
 		Chunks: map[string]string{"elements": "e"},

@@ -23,7 +23,6 @@ func TestAMountDetectsEveryFlippedByte(t *testing.T) {
 	needFUSE(t)
 	store := filepath.Join(t.TempDir(), "store")
 	s := newStorm(t, "dir://"+store)
-	require.NoError(t, build("chunkfs"))
 	chunkfs := filepath.Join(programs, "chunkfs")
 
 	const courses = 60
@@ -110,7 +109,6 @@ func needFUSE(t *testing.T) {
 func TestAMountSeesARollback(t *testing.T) {
 	needFUSE(t)
 	s := newStorm(t, "dir://"+filepath.Join(t.TempDir(), "store"))
-	require.NoError(t, build("chunkfs"))
 	chunkfs := filepath.Join(programs, "chunkfs")
 	old := s.git("rev-parse", "HEAD")
 	s.syncer("push", "demo", s.repo)

@@ -10,15 +10,17 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/prairielambda/prairielambda/test/e2e/stack"
 )
 
 // programs is where those are that the tests share.
 var programs string
 
 func TestMain(m *testing.M) {
-	var err error
-	if programs, err = os.MkdirTemp("", "script-syncer-"); err == nil {
-		err = build("syncer")
+	dir, err := os.MkdirTemp("", "script-syncer-")
+	if err == nil {
+		programs, err = stack.Build(dir, "syncer", "chunkfs")
 	}
 	code := 1
 	if err == nil {
@@ -26,18 +28,8 @@ func TestMain(m *testing.M) {
 	} else {
 		fmt.Fprintln(os.Stderr, err)
 	}
-	os.RemoveAll(programs)
+	os.RemoveAll(dir)
 	os.Exit(code)
-}
-
-// build makes a program as make build does.
-func build(program string) error {
-	c := exec.Command("go", "build", "-trimpath", "-tags=disable_grpc_modules", "-o", programs, "../../../cmd/"+program)
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", program, err, out)
-	}
-	return nil
 }
 
 func TestScripts(t *testing.T) {
