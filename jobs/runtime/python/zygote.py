@@ -27,6 +27,7 @@ from prairie import session, slate
 
 _MAX_MESSAGE = 64 << 10
 _MAX_FDS = 250
+_SCRATCH = ("/tmp", "/dev/shm")  # of a sealed child, empty when it began
 _ours = []  # names of our own modules, hidden from courses, which may have modules of the same names
 
 
@@ -115,7 +116,7 @@ def _serve(spec, code):
             resource.setrlimit(which, (value, value))
         if req.get("again"):  # a session of its own, in the process of the last one
             if s is None:
-                blank = slate.Slate(req["session"]["course"])
+                blank = slate.Slate(req["session"]["course"], _SCRATCH)
             else:
                 blank.wipe()
             s = session.Session(req["session"], s)
@@ -127,7 +128,8 @@ def _serve(spec, code):
             _write_frame(conn, session.encode(answer))
             continue
         data = req.get("data")
-        s.seed(data)
+        if not s.seed(data) and req.get("again"):
+            slate.scatter()
         for call in req["calls"]:
             answer = s.call(call, data)
             _flush()

@@ -13,7 +13,8 @@ import marshal
 import os
 from importlib.machinery import BYTECODE_SUFFIXES, EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from importlib.machinery import ExtensionFileLoader, FileFinder, SourceFileLoader, SourcelessFileLoader
-from importlib.util import MAGIC_NUMBER
+from importlib.machinery import ModuleSpec
+from importlib.util import MAGIC_NUMBER, spec_from_file_location
 from types import CodeType
 from typing import Any, Dict, Optional
 
@@ -85,12 +86,35 @@ def remember(path: str, code: CodeType) -> None:
 
 def finder(path: str) -> FileFinder:
     """Return an import finder for a directory of the course."""
-    return FileFinder(
+    return _Finder(
         path,
         (ExtensionFileLoader, EXTENSION_SUFFIXES),
         (_Loader, SOURCE_SUFFIXES),
         (SourcelessFileLoader, BYTECODE_SUFFIXES),
     )
+
+
+class _Finder(FileFinder):
+    """Looks a name up once: a course never changes, and a rehearsal asks again for every session."""
+
+    def __init__(self, path: str, *details: Any) -> None:
+        super().__init__(path, *details)
+        self._known: Dict[str, Optional[ModuleSpec]] = {}
+
+    def find_spec(self, fullname: str, target: Any = None) -> Optional[ModuleSpec]:
+        if fullname not in self._known:
+            self._known[fullname] = super().find_spec(fullname, target)
+        known = self._known[fullname]
+        if known is None:
+            return None
+        within = known.submodule_search_locations
+        within = None if within is None else list(within)
+        if known.loader is None:  # a part of a namespace package
+            spec = ModuleSpec(fullname, None)
+            spec.submodule_search_locations = within
+            return spec
+        loader = type(known.loader)(fullname, known.origin)
+        return spec_from_file_location(fullname, known.origin, loader=loader, submodule_search_locations=within)
 
 
 class _Loader(SourceFileLoader):

@@ -45,16 +45,17 @@ class Session:
         self._seeded = False
         self._bad_seed: Optional[str] = None
 
-    def seed(self, data: Any) -> None:
-        """Seed random, numpy and Faker from data["variant_seed"], the first time there is one."""
+    def seed(self, data: Any) -> bool:
+        """Seed random, numpy and Faker from data["variant_seed"], the first time there is one; report whether it did."""
         seed = data.get("variant_seed") if isinstance(data, dict) else None
         if self._seeded or seed is None:
-            return
+            return False
         self._seeded = True
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < _MAX_SEED:
             self._bad_seed = f'data["variant_seed"] must be an integer from 0 to 2^32-1, not {seed!r:.80}'
-            return
+            return False
         self.modules.seed(seed)
+        return True
 
     def foresee(self) -> None:
         """Compile the server.py of the question that is likely, before there is a seed; execute nothing."""

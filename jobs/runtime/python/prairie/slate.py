@@ -9,22 +9,21 @@ that left a thread or a process behind: no other may follow it.
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import os
 import random
 import shutil
 import sys
-import threading
 from _signal import ITIMER_REAL, SIGALRM, SIGCHLD, SIGINT, SIGTERM, getsignal, setitimer, signal  # without the enumerations
-from typing import Any, Dict, List
-
-_PLACES = ("/tmp", "/dev/shm")
+from typing import Any, Dict, List, Sequence
 
 
 class Slate:
-    """What a process was like before its first session."""
+    """What a process was like before its first session; `scratch` are directories that are a sandbox's own."""
 
-    def __init__(self, course: str) -> None:
+    def __init__(self, course: str, scratch: Sequence[str] = ()) -> None:
+        self._scratch = scratch
         self._below = course + "/"
         self._lists: List[tuple] = [(place, list(place)) for place in (sys.meta_path, sys.path_hooks)]
         self._libraries = set(sys.modules)
@@ -59,10 +58,7 @@ class Slate:
         sys.stdout, sys.stderr, sys.excepthook = self._streams
         sys.setrecursionlimit(self._recursion)
         os.chdir(self._cwd)
-        random.seed(int.from_bytes(os.urandom(16), "little"))
-        if "numpy" in sys.modules:
-            sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4), "little"))
-        for place in _PLACES:
+        for place in self._scratch:
             _empty(place)
 
     def _forget(self) -> None:
@@ -90,6 +86,13 @@ class Slate:
         return any(isinstance(place, str) and place.startswith(self._below) for place in places)
 
 
+def scatter() -> None:
+    """Give a session without a seed random streams that nobody had before."""
+    random.seed(int.from_bytes(os.urandom(16), "little"))
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4), "little"))
+
+
 def _encoded(environment: Any) -> Dict[bytes, bytes]:
     """Return what os.environ holds, where it can be compared in C."""
     return environment._data
@@ -97,7 +100,7 @@ def _encoded(environment: Any) -> Dict[bytes, bytes]:
 
 def spent() -> bool:
     """Report whether something of the last session is still running."""
-    if threading.active_count() > 1:
+    if _thread._count():  # but the main one
         return True
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:

@@ -7,6 +7,7 @@ import random
 import sys
 import tempfile
 
+from prairie import slate
 from support import SEED, CourseCase, forked, session
 
 FAKER = "class Faker:\n  seeds = []\n  @classmethod\n  def seed(cls, s): cls.seeds.append(s)\n"
@@ -42,6 +43,43 @@ class ImportPath(CourseCase):
     def test_own_directory_comes_first(self) -> None:
         self.question("import who, only, pkg\ndef generate(d): d['params'] = [who.NAME, only.NAME, pkg.NAME]")
         self.assertEqual(self.call("question", "generate")["data"]["params"], ["question", "only", "sub"])
+
+    def test_a_later_session_of_the_process_finds_the_same_and_executes_it_afresh(self) -> None:
+        self.write({"serverFilesCourse/space/part.py": "count = 0"})
+        self.question(
+            "import only, pkg.sub, space.part, sys\n"
+            "try:\n  import absent\nexcept ImportError as e:\n  absent = e.name\n"
+            "def generate(d):\n"
+            "  space.part.count += 1\n  pkg.__path__.append('/x')\n  only.__spec__.origin += '!'\n"
+            "  d['params'] = [only.NAME, only.__file__, only.__spec__.origin, pkg.sub.NAME, pkg.__path__,"
+            " list(space.__path__), space.part.count, absent, type(only.__loader__).__name__]\n"
+        )
+
+        def work() -> list:
+            found, one, blank = [], None, slate.Slate(self.root)
+            for _ in range(3):
+                one = session.Session({"course": self.root, "question": "q"}, one)
+                one.seed(SEED)
+                found.append(one.call({"type": "question", "method": "generate", "name": "q"}, SEED)["data"]["params"])
+                blank.wipe()
+            return found
+
+        first, *later = forked(work)
+        self.assertEqual(later, [first, first])
+        self.assertEqual(first[3:8], ["sub", [f"{self.root}/serverFilesCourse/pkg", "/x"], [f"{self.root}/serverFilesCourse/space"], 1, "absent"])
+
+    def test_a_session_without_a_seed_repeats_nobody(self) -> None:
+        def work() -> list:
+            one = session.Session({"course": self.root, "question": "q"})
+            self.assertTrue(one.seed(SEED))
+            self.assertFalse(one.seed({}))
+            seeded = random.random()
+            slate.scatter()
+            return [seeded, random.random()]
+
+        one, other = forked(work), forked(work)
+        self.assertEqual(one[0], other[0])
+        self.assertNotEqual(one[1], other[1])
 
     def test_the_prairielearn_directory_comes_second(self) -> None:
         self.question(
