@@ -296,9 +296,14 @@ func programWithRecipe(t *testing.T, s *stack.Stack) {
 func devBuildsOnSave(t *testing.T, args ...string) {
 	programs, err := stack.Build(t.TempDir(), "prairielambda")
 	require.NoError(t, err)
-	t.Setenv("XDG_CACHE_HOME", t.TempDir()) // after the build, whose cache lies there too
+	bases, cache := basesDir(t), t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache) // after the build, whose cache lies there too
 	dir := filepath.Join(t.TempDir(), "saved")
 	require.NoError(t, os.Mkdir(dir, 0o755))
+	// What `syncer env build` unpacked is not unpacked again: dev finds it in its place.
+	base := fmt.Sprintf("%x", sha256.Sum256([]byte(dir)))[:16]
+	require.NoError(t, os.MkdirAll(filepath.Join(cache, "prairielambda", base), 0o700))
+	require.NoError(t, os.Symlink(bases, filepath.Join(cache, "prairielambda", base, "bases")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "infoCourse.json"), []byte("{}"), 0o644))
 	inEnvironment(t, dir, "")
 	at, err := stack.FreeAddr()
