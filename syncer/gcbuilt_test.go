@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
 	"github.com/prairielambda/prairielambda/internal/blob"
+	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
 	"github.com/prairielambda/prairielambda/internal/head"
 	headmem "github.com/prairielambda/prairielambda/internal/head/mem"
 )

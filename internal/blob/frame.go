@@ -2,18 +2,26 @@ package blob
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/zeebo/blake3"
 )
 
-// A stored object is one zstd frame that declares its content size, and after it
-// a skippable frame with the first 8 bytes of the frame's own BLAKE3. Content that
-// does not shrink lies in the frame's raw blocks, so there is one form only, and
-// `zstd -d` reads it. The trailer is there because a damaged frame may decode to
-// the right bytes (a match may be copied from more than one place), and damage is
-// to be noticed while the other copies are still good.
+// A stored object is a zstd frame for each part of the content, one where that is
+// empty, and a skippable frame with the first 8 bytes of the BLAKE3 of all before
+// it. Content that does not shrink lies in a frame's raw blocks, so there is one
+// form only, and `zstd -d` reads it. The trailer is there because a damaged frame
+// may decode to the right bytes (a match may be copied from more than one place),
+// and damage is to be noticed while the other copies are still good. The parts are
+// there so that several processors write and read a manifest.
+
+// part is how much content a frame holds, and the last of several at most.
+const part = 1 << 20
 
 var trailerHead = []byte{0x5e, 0x2a, 0x4d, 0x18, 8, 0, 0, 0} // magic, length
 
@@ -25,10 +33,8 @@ var coders = sync.OnceValue(func() (c struct {
 },
 ) {
 	var err error
-	// The digest is the check, so the frame carries none. The window is what the
-	// encoder keeps at hand: all of a blob of content, and of a manifest, whose
-	// columns repeat nearby, little enough to stay in the processor's cache.
-	if c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true), zstd.WithWindowSize(1<<20)); err != nil {
+	// The digest is the check, so the frame carries none.
+	if c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true), zstd.WithWindowSize(part)); err != nil {
 		panic(err) // constant options
 	}
 	if c.dec, err = zstd.NewReader(nil, zstd.WithDecoderMaxMemory(MaxSize+1<<20), zstd.WithDecoderMaxWindow(MaxSize)); err != nil {
@@ -46,12 +52,55 @@ func CompressInto(dst, b []byte) ([]byte, error) {
 	if len(b) > MaxSize {
 		return nil, ErrTooLarge
 	}
-	if room := len(b) + len(b)>>9 + 64; cap(dst) < room {
-		dst = Buffer(room)
+	if room := roomFor(len(b)); cap(dst) < room+trailerSize {
+		dst = Buffer(room + trailerSize)
 	}
-	dst = coders().enc.EncodeAll(b, dst[:0])
-	sum := Sum(dst)
+	var sum Digest
+	if len(b) <= part {
+		dst = coders().enc.EncodeAll(b, dst[:0])
+		sum = Sum(dst)
+	} else {
+		dst, sum = compressParts(dst[:0], b)
+	}
 	return append(append(dst, trailerHead...), sum[:8]...), nil
+}
+
+// roomFor is more than the object of n bytes takes.
+func roomFor(n int) int { return n + n>>9 + 64 + 64*(n/part) }
+
+// compressParts compresses into dst, each part at a place of its own at first. From
+// there a frame is moved to the others while those behind it are made.
+func compressParts(dst, b []byte) ([]byte, Digest) {
+	n := (len(b) + part - 1) / part
+	frames := make([]chan []byte, n)
+	for i := range frames {
+		frames[i] = make(chan []byte, 1)
+	}
+	go each(n, func(i int) {
+		at := roomFor(i * part)
+		frames[i] <- coders().enc.EncodeAll(b[i*part:min((i+1)*part, len(b))], dst[at:at:min(roomFor((i+1)*part), cap(dst))])
+	})
+	sum := blake3.New()
+	for _, f := range frames {
+		frame := <-f
+		sum.Write(frame)
+		dst = append(dst, frame...)
+	}
+	return dst, Digest(sum.Sum(nil))
+}
+
+// each calls fn for 0 to n-1, several at once but begun in this order, and waits.
+func each(n int, fn func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				fn(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Decompress reads what Compress wrote; anything else is a CorruptError for d.
@@ -61,29 +110,85 @@ func Decompress(d Digest, object []byte) ([]byte, error) {
 	if n < 0 || !bytes.Equal(object[n:n+8], trailerHead) {
 		return nil, &CorruptError{d, "its trailer is missing"}
 	}
-	if sum := Sum(object[:n]); !bytes.Equal(object[n+8:], sum[:8]) {
-		return nil, &CorruptError{d, "its trailer does not match"}
-	}
-	object = object[:n]
-	var h zstd.Header
-	if err := h.Decode(object); err != nil {
-		return nil, &CorruptError{d, err.Error()}
-	}
-	// Descriptor: single segment, no checksum, no dictionary, reserved bits zero.
-	if h.Skippable || object[4]&0x3f != 0x20 || !h.HasFCS || h.FrameContentSize > MaxSize {
-		return nil, &CorruptError{d, "not one zstd frame of a declared, acceptable size"}
-	}
-	// A block of at most 128 KiB costs at least 3 bytes, so a tiny object cannot
-	// make us allocate for a huge claim.
-	if blocks := uint64(len(object)) / 3; h.FrameContentSize>>17 > blocks {
-		return nil, &CorruptError{d, "declared size does not fit the object"}
-	}
-	b, err := coders().dec.DecodeAll(object, Buffer(int(h.FrameContentSize))[:0])
+	object, trailer := object[:n], object[n+8:]
+	frames, size, err := cut(object)
 	if err != nil {
 		return nil, &CorruptError{d, err.Error()}
 	}
-	if uint64(len(b)) != h.FrameContentSize {
-		return nil, &CorruptError{d, fmt.Sprintf("%d bytes where %d were declared", len(b), h.FrameContentSize)}
+	content := Buffer(size)
+	var sum Digest
+	errs := make([]error, len(frames))
+	decode := func(i int) {
+		f := frames[i]
+		got, err := coders().dec.DecodeAll(f.bytes, content[f.at:f.at:f.at+f.size])
+		if err == nil && len(got) != f.size {
+			err = fmt.Errorf("%d bytes where %d were declared", len(got), f.size)
+		}
+		errs[i] = err
 	}
-	return b, nil
+	if len(frames) == 1 {
+		if sum = Sum(object); bytes.Equal(trailer, sum[:8]) {
+			decode(0)
+		}
+	} else {
+		each(1+len(frames), func(i int) {
+			if i == 0 {
+				sum = Sum(object)
+			} else {
+				decode(i - 1)
+			}
+		})
+	}
+	if !bytes.Equal(trailer, sum[:8]) {
+		return nil, &CorruptError{d, "its trailer does not match"}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &CorruptError{d, err.Error()}
+	}
+	return content, nil
+}
+
+// frame is one of an object, and where its content lies.
+type frame struct {
+	bytes    []byte
+	at, size int
+}
+
+// cut finds an object's frames by the headers of their blocks. One frame may hold
+// any content, as it did before there were parts; of several each holds one part.
+func cut(object []byte) (frames []frame, size int, err error) {
+	for len(object) > 0 || len(frames) == 0 {
+		var h zstd.Header
+		if err := h.Decode(object); err != nil {
+			return nil, 0, err
+		}
+		// Descriptor: single segment, no checksum, no dictionary, reserved bits zero.
+		if h.Skippable || object[4]&0x3f != 0x20 || !h.HasFCS || h.FrameContentSize > MaxSize-uint64(size) {
+			return nil, 0, errors.New("not zstd frames of a declared, acceptable size")
+		}
+		end, blocks := h.HeaderSize, uint64(0)
+		for last := false; !last; blocks++ {
+			if len(object)-end < 3 {
+				return nil, 0, errors.New("a frame is cut off")
+			}
+			head := int(object[end]) | int(object[end+1])<<8 | int(object[end+2])<<16
+			last = head&1 != 0
+			if head>>1&3 == 1 { // one byte, repeated
+				head = 1 << 3
+			}
+			end += 3 + head>>3
+		}
+		// A block holds at most 128 KiB, so a tiny object cannot make us allocate
+		// for a huge claim.
+		if end > len(object) || h.FrameContentSize>>17 > blocks {
+			return nil, 0, errors.New("the declared size does not fit the object")
+		}
+		frames = append(frames, frame{object[:end], size, int(h.FrameContentSize)})
+		size += int(h.FrameContentSize)
+		object = object[end:]
+		if k := len(frames); k > 1 && (frames[k-2].size != part || frames[k-1].size == 0 || frames[k-1].size > part) {
+			return nil, 0, errors.New("a frame that is not a part")
+		}
+	}
+	return frames, size, nil
 }

@@ -151,7 +151,7 @@ func (m *Manifest) checkMember(i, parent int) error {
 
 // CheckName says why name cannot be an entry's.
 func checkName(name string) error {
-	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+	if name == "" || name == "." || name == ".." || strings.IndexByte(name, '/') >= 0 || strings.IndexByte(name, 0) >= 0 {
 		return errorf("%q is no file name", name)
 	}
 	return nil

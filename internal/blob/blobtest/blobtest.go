@@ -57,6 +57,7 @@ func putFetch(t *testing.T, s blob.Store) {
 		{},
 		{0},
 		[]byte("text"), bytes.Repeat([]byte("a line that shrinks\n"), 50_000), random(t, 1<<20), random(t, 200_000),
+		random(t, 1<<20+1), random(t, 3<<20), append(random(t, 5<<19), bytes.Repeat([]byte("and one more\n"), 300_000)...), // of several parts
 		{0x28, 0xb5, 0x2f, 0xfd, 0, 0, 0, 0}, // what a zstd frame begins with
 	} {
 		d := put(t, s, b)

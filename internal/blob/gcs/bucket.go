@@ -1,5 +1,5 @@
 // Package gcs keeps blobs as objects of a Google Cloud Storage bucket, under
-// <prefix>blobs/<2 hex>/<64 hex>, each one zstd frame.
+// <prefix>blobs/<2 hex>/<64 hex>, each as Compress makes it.
 //
 // Objects are created with a does-not-exist precondition and deleted with the
 // generation that was found old enough, so that two writers, or a push and gc,
