@@ -81,7 +81,8 @@ type Store interface {
 	// Probe exclude each other: a blob that Probe found is not deleted.
 	Delete(ctx context.Context, d Digest, before time.Time) (bool, error)
 
-	// Sync returns when every Put that returned before it is durable.
+	// Sync returns when every Put that returned before it, and every blob that a
+	// Probe found before it, is durable.
 	Sync(ctx context.Context) error
 
 	// Sweep removes what writers that were killed before the cutoff left half done.

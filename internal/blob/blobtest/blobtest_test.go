@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
@@ -69,7 +70,7 @@ func TestEveryFlippedBit(t *testing.T) {
 	raw, root := openDir(t)
 	s := blob.Verified(raw)
 	harmless := 0
-	for _, b := range [][]byte{{}, []byte("short"), bytes.Repeat([]byte("def generate(data): pass\n"), 40), random(t, 300)} {
+	for _, b := range [][]byte{{}, []byte("short"), bytes.Repeat([]byte("def generate(data): pass\n"), 40), random(t, 300), make([]byte, 1<<20+3)} {
 		d := put(t, s, b)
 		path := filepath.Join(root, d.String()[:2], d.String())
 		object, err := os.ReadFile(path)
@@ -77,6 +78,9 @@ func TestEveryFlippedBit(t *testing.T) {
 		require.NoError(t, os.Chmod(path, 0o644))
 		for i := range object {
 			for bit := range 9 {
+				if bit < 8 && len(b) > 1<<20 {
+					continue
+				}
 				bad := bytes.Clone(object)
 				bad[i] ^= byte(1 << bit)
 				if bit == 8 {
@@ -122,6 +126,20 @@ func TestDirSweepsWhatKilledWritersLeft(t *testing.T) {
 	require.NoFileExists(t, left)
 }
 
+// TestDirSyncsWhatItFound: who put a blob may have been killed before its Sync.
+func TestDirSyncsWhatItFound(t *testing.T) {
+	killed, root := openDir(t)
+	d := put(t, killed, []byte("x"))
+	s, err := dir.Open(root)
+	require.NoError(t, err)
+	defer s.Close()
+	there, err := s.Probe(t.Context(), []blob.Digest{d})
+	require.NoError(t, err)
+	require.True(t, there[0])
+	require.NoError(t, os.Remove(filepath.Join(root, d.String()[:2], d.String())))
+	require.Error(t, s.Sync(t.Context()), "it looks at the file")
+}
+
 // TestDirGone: a store that went away is an error, never "not found".
 func TestDirGone(t *testing.T) {
 	s, root := openDir(t)
@@ -144,9 +162,54 @@ func TestDigestsParseOneWay(t *testing.T) {
 	}
 }
 
+// frame is what content of one part is compressed to.
+func frame(t testing.TB, content []byte) []byte {
+	object, err := blob.Compress(content)
+	require.NoError(t, err)
+	return object[:len(object)-16]
+}
+
+// object puts the trailer behind frames.
+func object(frames ...[]byte) []byte {
+	b := bytes.Join(frames, nil)
+	sum := blob.Sum(b)
+	return append(append(b, 0x5e, 0x2a, 0x4d, 0x18, 8, 0, 0, 0), sum[:8]...)
+}
+
+// TestParts: content beyond a part lies in several frames, each but the last of a
+// whole part, or in one, as large manifests once did; other objects are refused.
+func TestParts(t *testing.T) {
+	a, b, end := bytes.Repeat([]byte("a"), 1<<20), random(t, 1<<20), []byte("end")
+	want := bytes.Join([][]byte{a, b, end}, nil)
+	made, err := blob.Compress(want)
+	require.NoError(t, err)
+	require.Equal(t, object(frame(t, a), frame(t, b), frame(t, end)), made)
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))
+	require.NoError(t, err)
+	for _, good := range [][]byte{made, object(enc.EncodeAll(want, nil))} {
+		got, err := blob.Decompress(blob.Sum(want), good)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(want, got))
+	}
+	for name, bad := range map[string][]byte{
+		"no frame":           object(),
+		"a short one before": object(frame(t, end), frame(t, b)),
+		"an empty one after": object(frame(t, a), frame(t, nil)),
+		"a long one after":   object(frame(t, a), enc.EncodeAll(want, nil)),
+		"a skippable one":    object(frame(t, a), []byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0}),
+		"half a one":         object(frame(t, a), frame(t, b)[:1<<19]),
+		"half a header":      object(frame(t, a), frame(t, b)[:5]),
+		"half a block":       object(frame(t, a)[:len(frame(t, a))-1]),
+	} {
+		_, err := blob.Decompress(blob.Digest{}, bad)
+		var corrupt *blob.CorruptError
+		require.ErrorAs(t, err, &corrupt, name)
+	}
+}
+
 func FuzzDecompress(f *testing.F) {
-	o, _ := blob.Compress([]byte("hello hello hello hello"))
-	f.Add(o)
+	f.Add(object(frame(f, []byte("hello hello hello hello"))))
+	f.Add(object(frame(f, make([]byte, 1<<20)), frame(f, []byte("end"))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		out, err := blob.Decompress(blob.Digest{}, b)
 		if err == nil && len(out) > blob.MaxSize {

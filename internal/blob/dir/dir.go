@@ -1,5 +1,5 @@
 // Package dir keeps blobs as files: blobs/<2 hex>/<64 hex> below one directory,
-// each one zstd frame.
+// each as blob.Compress makes it.
 //
 // A blob's file appears by rename, whole or not at all. Power may fail between
 // a Put and its Sync and leave a name with torn bytes; nothing refers to such a
@@ -35,7 +35,7 @@ type Store struct {
 	buffers sync.Pool // of *[]byte, for objects on their way to the disk
 
 	mu      sync.Mutex // guards the fields below
-	dirty   []string   // files renamed into place since the last Sync
+	dirty   []string   // files renamed into place, or found there, since the last Sync
 	overrun bool       // more than syncEach of them: use syncfs
 }
 
@@ -139,6 +139,12 @@ func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
 		os.Remove(tmp)
 		return err
 	}
+	s.touched(path)
+	return nil
+}
+
+// touched notes a file for the next Sync.
+func (s *Store) touched(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.dirty) == syncEach {
@@ -147,7 +153,6 @@ func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
 	if !s.overrun {
 		s.dirty = append(s.dirty, path)
 	}
-	return nil
 }
 
 // compress makes the object of b, in a buffer that is used again after done.
@@ -167,7 +172,7 @@ func (s *Store) Probe(ctx context.Context, ds []blob.Digest) ([]bool, error) {
 	now := time.Now()
 	for i, d := range ds {
 		path := s.path(d)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := unix.Access(path, unix.F_OK); errors.Is(err, fs.ErrNotExist) {
 			continue // the common case, without reading or locking
 		}
 		err := s.locked(unix.LOCK_SH, func() error { return os.Chtimes(path, now, now) })
@@ -183,8 +188,9 @@ func (s *Store) Probe(ctx context.Context, ds []blob.Digest) ([]bool, error) {
 		case errors.As(err, &corrupt):
 		case err != nil:
 			return nil, err
-		default:
-			there[i] = blob.Sum(b) == d
+		case blob.Sum(b) == d:
+			there[i] = true
+			s.touched(path) // who put it may have been killed before its Sync
 		}
 	}
 	return there, ctx.Err()
