@@ -166,5 +166,5 @@ func noise(name string, n int) []byte {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond, what)
+	require.Eventually(t, ok, 30*time.Second, 5*time.Millisecond, what)
 }

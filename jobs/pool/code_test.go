@@ -26,7 +26,7 @@ func TestAVersionIsCompiledOnce(t *testing.T) {
 	v, err := p.cfg.Courses.hold("c", ver)
 	require.NoError(t, err)
 	defer p.cfg.Courses.release(v)
-	require.Eventually(t, func() bool { return v.bytecode() != nil }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return v.bytecode() != nil }, 30*time.Second, 5*time.Millisecond)
 
 	// A version never changes; that this one does shows what a call reads.
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "c", ver, "serverFilesCourse/helper.py"), []byte("X = 'source'"), 0o644))

@@ -38,7 +38,7 @@ def generate(data):
 	cold := string(do(t, newPool(t, dir, func(c *Config) { whole(c); c.Spares = -1 }), inv).Data)
 	require.Contains(t, cold, `"calls":1`)
 	p := newPool(t, dir, whole)
-	for i := range 40 {
+	for i := range 400 {
 		r := do(t, p, inv)
 		require.Equal(t, jobs.OK, r.Calls[0].Outcome, "%+v", r.Calls[0])
 		require.Equal(t, cold, string(r.Data), "call %d", i)

@@ -53,7 +53,7 @@ func TestServersThatListenAhead(t *testing.T) {
 	}
 	listens := func() {
 		t.Helper()
-		require.Eventually(t, func() bool { return p.listeners.count() == 1 }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return p.listeners.count() == 1 }, 30*time.Second, 5*time.Millisecond)
 	}
 	call(jobs.Limits{})
 	listens()
@@ -71,7 +71,7 @@ func TestServersThatListenAhead(t *testing.T) {
 	for _, l := range p.listeners.open {
 		if l != nil {
 			l.box.Kill()
-			require.Eventually(t, func() bool { return !l.box.Alive() }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return !l.box.Alive() }, 30*time.Second, time.Millisecond)
 		}
 	}
 	p.listeners.mu.Unlock()
@@ -79,5 +79,5 @@ func TestServersThatListenAhead(t *testing.T) {
 	require.EqualValues(t, 1, p.listeners.taken, "nor is one that died")
 
 	p.Close()
-	require.Eventually(t, func() bool { total, free, _ := p.Slots(); return free == total }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { total, free, _ := p.Slots(); return free == total }, 30*time.Second, 5*time.Millisecond)
 }

@@ -192,7 +192,7 @@ mount -o remount,rw $MADE || umount $MADE || echo refused
 	require.Empty(t, peek(), "there is nothing before the first program has run")
 	l, err := ls.Find("peek", nil)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return p.aheads.of(l) != nil }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return p.aheads.of(l) != nil }, 30*time.Second, 5*time.Millisecond)
 	for range 2 { // the second one sees what the first one saw
 		require.Equal(t, "made\n.\n..\nd\nseen\nrefused\nrefused\ninert\n", peek(), "and no file of a program's was there")
 	}

@@ -36,5 +36,5 @@ def generate(data):
 	}
 	require.Len(t, hashes, 4)
 	require.Len(t, addresses, 4)
-	require.Eventually(t, func() bool { return len(zygotes(t)) == 1 }, 20*time.Second, 20*time.Millisecond, "those that were replaced have ended")
+	require.Eventually(t, func() bool { return len(zygotes(t)) == 1 }, 30*time.Second, 20*time.Millisecond, "those that were replaced have ended")
 }

@@ -166,7 +166,7 @@ func soak(t *testing.T, p *Pool, n int, call func(i int)) (before, after holding
 			total, free, stuck := p.Slots()
 			_, _, waiting := p.Claims()
 			return stuck == 0 && free+waiting+p.Hot() == total && waiting > 0 && len(zygotes(t)) == 1
-		}, 20*time.Second, 50*time.Millisecond)
+		}, 30*time.Second, 50*time.Millisecond)
 	}
 	for i := range 100 {
 		call(i)
@@ -347,7 +347,7 @@ func TestWorkerKilledAtRandomMoments(t *testing.T) {
 		killed[strconv.Itoa(worker)] = true
 		require.NoError(t, cmd.Process.Kill())
 		_ = cmd.Wait()
-		require.Eventually(t, func() bool { return len(of(t, worker)) == 0 }, 5*time.Second, 10*time.Millisecond, "processes of worker %d: %v", worker, of(t, worker))
+		require.Eventually(t, func() bool { return len(of(t, worker)) == 0 }, 30*time.Second, 10*time.Millisecond, "processes of worker %d: %v", worker, of(t, worker))
 	}
 	// The next start sweeps what is not a process.
 	h, err := sandbox.Open(sandbox.Config{Slots: 1, Dir: filepath.Dir(dir)})

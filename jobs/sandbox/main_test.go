@@ -10,6 +10,7 @@ import (
 
 func TestMain(m *testing.M) {
 	Stage()
+	machine.OwnMounts()
 	if spec := os.Getenv(innerDeny); spec != "" { // see TestEveryStepFailsClosed
 		if err := deny(spec); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(machine.Run(m))
+	os.Exit(m.Run())
 }
 
 // The tests run once more in the tiers that are no root's, told by these.

@@ -24,7 +24,7 @@ func waitingStages(t testing.TB, h *Host, n int) []*stage {
 		defer h.ready.mu.Unlock()
 		all = append([]*stage{}, h.ready.waiting...)
 		return len(all) == n && !h.ready.making
-	}, 20*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	return all
 }
 
@@ -85,7 +85,7 @@ func TestStagesThatCannotBeUsed(t *testing.T) {
 	_, _ = run(t, h, "exit 0", nil)
 	for _, s := range waitingStages(t, h, 2) {
 		require.NoError(t, s.cmd.Process.Kill())
-		require.Eventually(t, func() bool { return h.ready.take("another root") == nil && hungUp(s) }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return h.ready.take("another root") == nil && hungUp(s) }, 30*time.Second, time.Millisecond)
 	}
 	turn, _ := run(t, h, "echo there", nil)
 	require.Equal(t, "there\n", string(turn.Stdout), "%s %s", turn.Message, turn.Stderr)

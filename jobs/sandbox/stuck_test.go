@@ -39,7 +39,7 @@ func TestARootThatDoesNotAnswerIsLeftBehind(t *testing.T) {
 	defer cancel()
 	_, err := h.Exec(ctx, Spec{Limits: testLimits}, Command{Root: root, Argv: argv})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Eventually(t, func() bool { total, free, _ := h.Slots(); return free == total }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { total, free, _ := h.Slots(); return free == total }, 30*time.Second, 5*time.Millisecond)
 	turn, _ := run(t, h, "exit 3", nil)
 	require.Equal(t, 3, turn.Status.ExitStatus(), "%+v", turn)
 

@@ -171,7 +171,7 @@ func TestAHostileProgramInATreeReachesNothingAndLeavesNothing(t *testing.T) {
 	require.Equal(t, before, mounts(t))
 }
 
-// mounts are all that there are: see machine.Run.
+// mounts are all that there are: see machine.OwnMounts.
 func mounts(t *testing.T) string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/mountinfo")

@@ -22,7 +22,7 @@ import (
 var echoPy []byte
 
 var testLimits = jobs.Limits{
-	Wall: 2 * time.Second, CPU: 5 * time.Second, Memory: 64 << 20, Processes: 16,
+	Wall: 30 * time.Second, CPU: 5 * time.Second, Memory: 64 << 20, Processes: 16,
 	Output: 32 << 10, Result: 64 << 10, Files: 4 << 20,
 }
 
@@ -57,7 +57,7 @@ func spawn(t testing.TB, z *Zygote) *Box {
 	b, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
 	require.NoError(t, err)
 	t.Cleanup(func() { b.Close() })
-	r := b.Turn(context.Background(), nil, 5*time.Second)
+	r := b.Turn(context.Background(), nil, testLimits.Wall)
 	require.Equal(t, jobs.OK, r.Outcome, "%s %s", r.Message, r.Stderr)
 	require.Equal(t, "ready", string(r.Frame))
 	return b
@@ -85,8 +85,11 @@ func TestTurnWithEveryKindOfAnswer(t *testing.T) {
 		{"memory", jobs.OutOfMemory, "64 MiB"},
 	} {
 		t.Run(tc.how, func(t *testing.T) {
-			b := spawn(t, z)
-			r := b.Turn(context.Background(), Request([]byte(tc.how)), 700*time.Millisecond)
+			b, limit := spawn(t, z), testLimits.Wall
+			if tc.want == jobs.Timeout {
+				limit = 700 * time.Millisecond
+			}
+			r := b.Turn(context.Background(), Request([]byte(tc.how)), limit)
 			require.Equal(t, tc.want, r.Outcome, "%s %s", r.Message, r.Stderr)
 			require.Contains(t, string(r.Frame)+r.Message, tc.text)
 			require.LessOrEqual(t, len(r.Stdout), int(testLimits.Output))
@@ -138,13 +141,13 @@ func processesOf(t testing.TB, b *Box) (left []string) {
 func TestTurnsInARowAndFramesAhead(t *testing.T) {
 	z := newEcho(t, newHost(t, 1))
 	b := spawn(t, z)
-	ask := func(s string) Turn { return b.Turn(context.Background(), Request([]byte(s)), time.Second) }
+	ask := func(s string) Turn { return b.Turn(context.Background(), Request([]byte(s)), testLimits.Wall) }
 	require.Equal(t, "echo a", string(ask("a").Frame))
 	require.Equal(t, "one", string(ask("two").Frame))
-	require.Equal(t, "two", string(b.Turn(context.Background(), nil, time.Second).Frame), "what came with the frame before")
+	require.Equal(t, "two", string(b.Turn(context.Background(), nil, testLimits.Wall).Frame), "what came with the frame before")
 	require.Equal(t, "echo b", string(ask("b").Frame))
 	big := strings.Repeat("k", 1<<20) // more than the socket holds
-	r := b.Turn(context.Background(), Request([]byte(big)), 5*time.Second)
+	r := b.Turn(context.Background(), Request([]byte(big)), testLimits.Wall)
 	require.Equal(t, jobs.OutputTooLarge, r.Outcome)
 }
 
@@ -214,7 +217,7 @@ func TestZygoteDeathIsNoticedWithoutARequest(t *testing.T) {
 	require.NoError(t, z.cmd.Process.Kill())
 	select {
 	case <-z.Dead():
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("a killed zygote counts as alive")
 	}
 }
@@ -264,13 +267,13 @@ func TestLateMountIsReadOnlyAndConfined(t *testing.T) {
 	defer q.Close()
 	b := spawn(t, z)
 	require.NoError(t, b.Mount(context.Background(), []Mount{{q, "questions/a/b"}}))
-	r := b.Turn(context.Background(), Request([]byte("course")), time.Second)
+	r := b.Turn(context.Background(), Request([]byte("course")), testLimits.Wall)
 	require.Equal(t, `["/course/questions/a/b/sub/f"]`, string(r.Frame))
 	for _, bad := range []string{"", "/abs", "../x", "a/../../x", "a//b"} {
 		require.ErrorContains(t, b.Mount(context.Background(), []Mount{{q, bad}}), "want a clean path", "%q", bad)
 	}
 	b.Kill()
-	require.Eventually(t, func() bool { return !b.Alive() }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !b.Alive() }, 30*time.Second, time.Millisecond)
 	require.Error(t, b.Mount(context.Background(), []Mount{{q, "questions/c"}}), "a spare that died")
 }
 
@@ -318,7 +321,7 @@ func TestASlotServesAfterItsCgroupWasKilled(t *testing.T) {
 		}
 		b.slot.cg.killAll()
 		require.True(t, b.slot.cg.killed)
-		require.Eventually(t, func() bool { return !b.Alive() }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return !b.Alive() }, 30*time.Second, time.Millisecond)
 		b.Close()
 	}
 	spawn(t, z)

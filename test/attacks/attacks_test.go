@@ -78,6 +78,7 @@ const (
 
 func TestMain(m *testing.M) {
 	sandbox.Stage()
+	machine.OwnMounts()
 	if os.Getenv("PRAIRIE_TEST_PID1") != "" { // see TestRandomStreamsWhenTheWorkerIsProcessOne
 		err := errors.New("not process 1")
 		if os.Getpid() == 1 {
@@ -94,7 +95,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	os.Exit(machine.Run(m))
+	os.Exit(m.Run())
 }
 
 func hostConfig() sandbox.Config {
@@ -190,7 +191,7 @@ func attemptOn(t testing.TB, w *world, p *pool.Pool, a attack, spare bool) resul
 // spareReady waits until the next call will be answered by a spare.
 func spareReady(t testing.TB, w *world, p *pool.Pool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for {
 		if _, _, waiting := p.Claims(); waiting > 0 {
 			return

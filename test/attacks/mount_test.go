@@ -180,13 +180,13 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 		require.NoError(t, a.err)
 		require.Equal(t, jobs.Timeout, a.r.Outcome, "%+v", a.r)
 		require.GreaterOrEqual(t, a.took, wallOfSick)
-		require.Less(t, a.took, wallOfSick+5*time.Second)
+		require.Less(t, a.took, wallOfSick+20*time.Second)
 		require.Eventually(t, func() bool {
 			var total, free int
 			total, free, stuck = p.Slots()
 			_, _, waiting := p.Claims()
 			return stuck > 0 || free+waiting+p.Hot() == total
-		}, 10*time.Second, 5*time.Millisecond)
+		}, 30*time.Second, 5*time.Millisecond)
 		served()
 		t.Logf("%s: answered after %v, %d slots stuck", do, a.took.Round(time.Millisecond), stuck)
 		return stuck

@@ -148,13 +148,13 @@ func (w *world) quiet(t testing.TB, p *pool.Pool) {
 	require.Eventually(t, func() bool {
 		total, free, stuck := p.Slots()
 		return free == total && stuck == 0
-	}, 5*time.Second, 5*time.Millisecond, "a slot did not come back")
+	}, 30*time.Second, 5*time.Millisecond, "a slot did not come back")
 	fds := len(list(t, "/proc/self/fd"))
 	if w.fds == 0 {
 		w.fds = fds
 	}
 	require.LessOrEqual(t, fds, w.fds+64, "descriptors pile up") // spares have some
-	require.Eventually(t, func() bool { return len(left(t)) == 0 }, 5*time.Second, 5*time.Millisecond, "a process outlived its sandbox")
+	require.Eventually(t, func() bool { return len(left(t)) == 0 }, 30*time.Second, 5*time.Millisecond, "a process outlived its sandbox")
 }
 
 // digest covers names, types, modes, owners and contents below dir.
@@ -184,7 +184,7 @@ func digest(t testing.TB, dir string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// mounts are all that there are: see machine.Run.
+// mounts are all that there are: see machine.OwnMounts.
 func mounts(t testing.TB) string {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)

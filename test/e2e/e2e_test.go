@@ -23,6 +23,7 @@ import (
 var bin string
 
 func TestMain(m *testing.M) {
+	machine.OwnMounts()
 	dir, err := os.MkdirTemp("", "prairie-e2e-")
 	if err == nil {
 		bin, err = stack.Build(dir, "syncer", "chunkfs", "worker", "scheduler")
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	code := machine.Run(m)
+	code := m.Run()
 	if err := standing.close(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -244,7 +245,7 @@ func TestAPushWhileCallsRun(t *testing.T) {
 		pushed, err := s.Push("pushed", repo.Dir)
 		require.NoError(t, err)
 		require.Equal(t, rev, pushed)
-		require.Eventually(t, func() bool { return current() == rev }, 10*time.Second, 50*time.Millisecond, "current follows a push")
+		require.Eventually(t, func() bool { return current() == rev }, 30*time.Second, 50*time.Millisecond, "current follows a push")
 		last = rev
 	}
 	close(stop)

@@ -139,7 +139,7 @@ func TestFaultsOfOneWorkerStayInside(t *testing.T) {
 			require.Eventually(t, func() bool {
 				_, metrics := get(t, at.Gateway+"/metrics")
 				return strings.Count(metrics, "prairie_gateway_worker_up{") == 2 && !strings.Contains(metrics, "} 0\nprairie_gateway_worker_up")
-			}, 20*time.Second, 20*time.Millisecond)
+			}, 30*time.Second, 20*time.Millisecond)
 			n := machine.Length(1000)
 			strike := func() {
 				switch fault {
@@ -234,7 +234,7 @@ func TestAWorkerDrains(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, b := get(t, worker+"/v1/status")
 		return strings.Contains(b, `"busy":1`)
-	}, 20*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	require.NoError(t, process.Process.Signal(syscall.SIGTERM))
 	a := <-done
 	require.Equal(t, 200, a.status, a.body)

@@ -54,7 +54,7 @@ func TestASessionFromNodeIsOneProcess(t *testing.T) {
 				}
 			}
 			return false
-		}, 20*time.Second, 5*time.Millisecond)
+		}, 30*time.Second, 5*time.Millisecond)
 	}
 
 	client, err := filepath.Abs("../../scheduler/client/js/index.js")

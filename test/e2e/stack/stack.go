@@ -180,7 +180,7 @@ func (s *Stack) Daemon(name string, args ...string) (*exec.Cmd, error) {
 func (s *Stack) Log(name string) string { return filepath.Join(s.Dir, name+".log") }
 
 func (s *Stack) await(ctx context.Context, url string) error {
-	deadline := time.Now().Add(40 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		resp, err := http.Get(url)
 		if err == nil {
