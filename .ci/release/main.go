@@ -24,8 +24,6 @@ import (
 	"time"
 )
 
-var programs = []string{"chunkfs", "prairielambda", "scheduler", "syncer", "worker"}
-
 // packages are what a course's code and the mount need of Debian.
 var packages = []string{
 	"python3", "python3-numpy", "python3-sympy", "python3-lxml", "python3-markdown-it", "fuse3", "nodejs", "ca-certificates",
@@ -33,6 +31,7 @@ var packages = []string{
 
 type release struct {
 	out, version, root string
+	programs           []string
 	when               time.Time // of the commit: every file's time
 }
 
@@ -42,7 +41,9 @@ func main() {
 	flag.StringVar(&r.root, "root", "", "`tar` of a root filesystem for the image (default: made of Debian packages by mmdebstrap)")
 	image := flag.Bool("image", true, "also make the image, for this machine's architecture")
 	archs := flag.String("archs", "amd64,arm64", "architectures of the programs")
+	programs := flag.String("programs", "chunkfs,prairielambda,scheduler,syncer,worker", "commands to build")
 	flag.Parse()
+	r.programs = strings.Split(*programs, ",")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := r.run(ctx, strings.Split(*archs, ","), *image); err != nil {
@@ -62,7 +63,7 @@ func (r *release) run(ctx context.Context, archs []string, image bool) error {
 	var made []string
 	for _, arch := range archs {
 		dir := filepath.Join(r.out, "linux-"+arch)
-		if err := build(ctx, dir, arch); err != nil {
+		if err := r.build(ctx, dir, arch); err != nil {
 			return err
 		}
 		layer, err := r.pack(dir, "")
@@ -103,8 +104,12 @@ func (r *release) describe(ctx context.Context) error {
 	return err
 }
 
-func build(ctx context.Context, dir, arch string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags=disable_grpc_modules", "-ldflags=-s -w", "-o", dir+"/", "./cmd/...")
+func (r *release) build(ctx context.Context, dir, arch string) error {
+	args := []string{"build", "-trimpath", "-tags=disable_grpc_modules", "-ldflags=-s -w", "-o", dir + "/"}
+	for _, name := range r.programs {
+		args = append(args, "./cmd/"+name)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	cmd.Stderr = os.Stderr
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -120,7 +125,7 @@ func build(ctx context.Context, dir, arch string) error {
 func (r *release) pack(dir, prefix string) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	for _, name := range programs {
+	for _, name := range r.programs {
 		content, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err

@@ -25,6 +25,8 @@ import (
 	"github.com/prairielambda/prairielambda/test/machine"
 )
 
+// programs are what a whole release has; the short one has what the image starts,
+// and what makes a store for it.
 var programs = []string{"chunkfs", "prairielambda", "scheduler", "syncer", "worker"}
 
 // checkout is the root of the module.
@@ -35,8 +37,8 @@ func TestARelease(t *testing.T) {
 	args := []string{"run", "./.ci/release", "-out", out}
 	whole := os.Getenv("SOAK") == "1"
 	if !whole {
-		archs = []string{runtime.GOARCH}
-		args = append(args, "-archs", runtime.GOARCH, "-root", smallRoot(t))
+		archs, programs = []string{runtime.GOARCH}, []string{"prairielambda", "syncer"}
+		args = append(args, "-archs", runtime.GOARCH, "-programs", strings.Join(programs, ","), "-root", smallRoot(t))
 	}
 	cmd := exec.Command("go", args...)
 	cmd.Dir = checkout
@@ -53,7 +55,9 @@ func TestARelease(t *testing.T) {
 			starts(t, dir, arch)
 		})
 	}
-	t.Run("image", func(t *testing.T) { image(t, out, whole) })
+	var img v1.Image
+	t.Run("image", func(t *testing.T) { img = image(t, out, whole) })
+	t.Run("container", func(t *testing.T) { serves(t, img, whole) })
 }
 
 // smallRoot is a root filesystem of one file.
@@ -180,7 +184,7 @@ func starts(t *testing.T, dir, arch string) {
 }
 
 // image reads the image as a registry would, and as docker load does.
-func image(t *testing.T, out string, whole bool) {
+func image(t *testing.T, out string, whole bool) v1.Image {
 	index, err := layout.ImageIndexFromPath(filepath.Join(out, "image"))
 	require.NoError(t, err)
 	require.NoError(t, validate.Index(index), "digests, sizes and layers agree")
@@ -231,6 +235,7 @@ func image(t *testing.T, out string, whole bool) {
 	other, err := loaded.ConfigName()
 	require.NoError(t, err)
 	require.Equal(t, one, other, "docker load makes the same image")
+	return img
 }
 
 func paths(t *testing.T, l v1.Layer) (all []string) {
