@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -103,7 +102,7 @@ func ParseRequirements(b []byte) (*Recipe, error) {
 // the one spelling that it has.
 func (r *Recipe) Canonical() (*Recipe, error) {
 	c := &Recipe{Base: r.Base, Files: r.Files, Settings: r.Settings}
-	if c.Base != "" && !baseName.MatchString(c.Base) {
+	if c.Base != "" && !baseName().MatchString(c.Base) {
 		return nil, bad("base %.100q is not NAME or NAME@DIGEST", c.Base)
 	}
 	for _, list := range []struct {
@@ -165,10 +164,10 @@ const (
 	builtPrefix = "built-"
 )
 
-var builtName = regexp.MustCompile(`^(` + NamePrefix + `|` + builtPrefix + `)[0-9a-f]{40}$`)
+var builtName = pattern(`^(` + NamePrefix + `|` + builtPrefix + `)[0-9a-f]{40}$`)
 
 // IsBuilt reports whether name is one that a recipe or a locked recipe gives.
-func IsBuilt(name string) bool { return builtName.MatchString(name) }
+func IsBuilt(name string) bool { return builtName().MatchString(name) }
 
 // Empty reports whether r asks for nothing.
 func (r *Recipe) Empty() bool {

@@ -6,38 +6,45 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
 var (
-	baseName   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,123}(@[0-9a-f]{64})?$`)
-	debianName = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+(=[0-9][A-Za-z0-9.+:~-]*)?$`)
-	npmName    = regexp.MustCompile(`^(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*(@[\^~]?[0-9][0-9A-Za-z.+-]*)?$`)
-	pipName    = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(\[[A-Za-z0-9._, -]*\])?([^;]*)(;.*)?$`)
-	pipClause  = regexp.MustCompile(`^(===|==|>=|<=|~=|!=|<|>)[0-9A-Za-z.*+!_-]+$`)
-	pipMarker  = regexp.MustCompile(`^;[A-Za-z0-9_.'"<>=! ()]+$`)
-	pipRuns    = regexp.MustCompile(`[-_.]+`)
-	variable   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	baseName   = pattern(`^[A-Za-z0-9][A-Za-z0-9._-]{0,123}(@[0-9a-f]{64})?$`)
+	debianName = pattern(`^[a-z0-9][a-z0-9+.-]+(=[0-9][A-Za-z0-9.+:~-]*)?$`)
+	npmName    = pattern(`^(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*(@[\^~]?[0-9][0-9A-Za-z.+-]*)?$`)
+	pipName    = pattern(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(\[[A-Za-z0-9._, -]*\])?([^;]*)(;.*)?$`)
+	pipClause  = pattern(`^(===|==|>=|<=|~=|!=|<|>)[0-9A-Za-z.*+!_-]+$`)
+	pipMarker  = pattern(`^;[A-Za-z0-9_.'"<>=! ()]+$`)
+	pipRuns    = pattern(`[-_.]+`)
+	variable   = pattern(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
-func debianWord(s string) (string, bool) { return s, debianName.MatchString(s) }
+// pattern compiles at its first use: every program that opens a store has this
+// package in it, and few of their runs read a recipe.
+func pattern(p string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(p) })
+}
 
-func npmWord(s string) (string, bool) { return s, npmName.MatchString(s) }
+func debianWord(s string) (string, bool) { return s, debianName().MatchString(s) }
+
+func npmWord(s string) (string, bool) { return s, npmName().MatchString(s) }
 
 // pipWord spells a requirement as PEP 503 and 508 do: the name in lower case
 // with single dashes, no spaces outside of markers, clauses in order.
 func pipWord(s string) (string, bool) {
-	m := pipName.FindStringSubmatch(strings.TrimSpace(s))
+	m := pipName().FindStringSubmatch(strings.TrimSpace(s))
 	if m == nil {
 		return "", false
 	}
-	name := pipRuns.ReplaceAllString(strings.ToLower(m[1]), "-")
+	name := pipRuns().ReplaceAllString(strings.ToLower(m[1]), "-")
 	extras := strings.ReplaceAll(m[2], " ", "")
 	var clauses []string
 	if rest := strings.TrimSpace(m[3]); rest != "" {
 		rest = strings.TrimSuffix(strings.TrimPrefix(rest, "("), ")")
 		for c := range strings.SplitSeq(rest, ",") {
-			if c = strings.Join(strings.Fields(c), ""); !pipClause.MatchString(c) {
+			if c = strings.Join(strings.Fields(c), ""); !pipClause().MatchString(c) {
 				return "", false
 			}
 			clauses = append(clauses, c)
@@ -45,7 +52,7 @@ func pipWord(s string) (string, bool) {
 		slices.Sort(clauses)
 	}
 	marker := strings.TrimSpace(m[4])
-	if marker != "" && !pipMarker.MatchString(marker) {
+	if marker != "" && !pipMarker().MatchString(marker) {
 		return "", false
 	}
 	return name + extras + strings.Join(clauses, ",") + marker, true
@@ -83,7 +90,7 @@ func (r *Recipe) checkFiles() error {
 		return bad("there are %d settings, more than %d", len(r.Settings), maxSettings)
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.Settings)) {
-		if !variable.MatchString(k) || len(k) > maxWord {
+		if !variable().MatchString(k) || len(k) > maxWord {
 			return bad("setting %.100q is no variable", k)
 		}
 		if v := r.Settings[k]; !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
