@@ -15,12 +15,14 @@ import (
 
 	"github.com/prairielambda/prairielambda/internal/blob"
 	blobdir "github.com/prairielambda/prairielambda/internal/blob/dir"
+	blobmem "github.com/prairielambda/prairielambda/internal/blob/mem"
 	"github.com/prairielambda/prairielambda/internal/head"
 	headdir "github.com/prairielambda/prairielambda/internal/head/dir"
+	headmem "github.com/prairielambda/prairielambda/internal/head/mem"
 	"github.com/prairielambda/prairielambda/internal/manifest"
 )
 
-// store is a real store in a directory that counts its calls.
+// store is a real store, in a directory but for freshStore, that counts its calls.
 type store struct {
 	*Syncer
 	root           string
@@ -32,11 +34,19 @@ type store struct {
 
 func newStore(t testing.TB) *store { return storeAt(t, t.TempDir()) }
 
+// freshStore is in memory: for what a push of everything is compared with, which
+// need not survive anything.
+func freshStore() *store { return storeOf("", blobmem.New(), headmem.New()) }
+
 func storeAt(t testing.TB, root string) *store {
 	d, err := blobdir.Open(filepath.Join(root, "blobs"))
 	require.NoError(t, err)
 	t.Cleanup(func() { d.Close() })
-	s := &store{root: root, heads: headdir.New(root)}
+	return storeOf(root, d, headdir.New(root))
+}
+
+func storeOf(root string, d blob.Store, heads head.Store) *store {
+	s := &store{root: root, heads: heads}
 	s.blobs = blob.Verified(blob.Metered(d, func(o blob.Op) {
 		switch o.Name {
 		case "put":

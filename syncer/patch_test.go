@@ -57,7 +57,7 @@ func TestEditsPatchTheManifest(t *testing.T) {
 
 		push()
 		for _, got := range []*store{s, work} {
-			fresh, src := newStore(t), Git(dir, "HEAD")
+			fresh, src := freshStore(), Git(dir, "HEAD")
 			if got == work {
 				src = Dir(dir, nil)
 			}

@@ -117,7 +117,7 @@ func TestAPushCostsWhatChanged(t *testing.T) {
 	s.clean(t)
 
 	// A push to an empty store makes the same packs as all those steps did.
-	fresh := newStore(t)
+	fresh := freshStore()
 	_, err = fresh.Push(t.Context(), "c", Git(dir, "HEAD"))
 	require.NoError(t, err)
 	require.Equal(t, fresh.manifestOf(t, "c").Bytes(), s.manifestOf(t, "c").Bytes())
