@@ -24,9 +24,9 @@ import (
 	"time"
 )
 
-// packages are what a course's code and the mount need of Debian.
+// packages are what a course's code, its checkout and the mount need of Debian.
 var packages = []string{
-	"python3", "python3-numpy", "python3-sympy", "python3-lxml", "python3-markdown-it", "fuse3", "nodejs", "ca-certificates",
+	"python3", "python3-numpy", "python3-sympy", "python3-lxml", "python3-markdown-it", "fuse3", "git", "nodejs", "ca-certificates",
 }
 
 type release struct {

@@ -211,7 +211,7 @@ func image(t *testing.T, out string, whole bool) v1.Image {
 	root, ours := layers[0], layers[1]
 	if whole {
 		have := paths(t, root)
-		for _, p := range []string{"./usr/bin/python3", "./usr/bin/fusermount3", "./usr/bin/node", "./usr/lib/python3/dist-packages/numpy/", "./usr/lib/python3/dist-packages/sympy/", "./usr/lib/python3/dist-packages/lxml/"} {
+		for _, p := range []string{"./usr/bin/python3", "./usr/bin/fusermount3", "./usr/bin/git", "./usr/bin/node", "./usr/lib/python3/dist-packages/numpy/", "./usr/lib/python3/dist-packages/sympy/", "./usr/lib/python3/dist-packages/lxml/"} {
 			require.Contains(t, have, p)
 		}
 	} else {
