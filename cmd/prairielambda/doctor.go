@@ -97,7 +97,11 @@ func machine() []finding {
 	if n, err := strconv.Atoi(sysctl("fs/inotify/max_user_watches")); err == nil && n < 8192 {
 		watches.OK, watches.Remedy = false, "sysctl fs.inotify.max_user_watches=65536; until then dev looks at large courses twice a second"
 	}
-	return append(all, watches)
+	git := finding{Name: "git", Detail: "for courses that are checkouts", Remedy: "apt install git"}
+	if path, err := exec.LookPath("git"); err == nil {
+		git.OK, git.Detail, git.Remedy = true, path, ""
+	}
+	return append(all, watches, git)
 }
 
 func sysctl(name string) string {

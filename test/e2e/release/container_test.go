@@ -49,7 +49,7 @@ func serves(t *testing.T, img v1.Image, whole bool) {
 		t.Run(f.name, func(t *testing.T) {
 			says := c.run(t, f, "doctor")
 			require.NotContains(t, says, "NO ")
-			for _, s := range []string{"sandbox tier                         root", "ok    course code runs", "ok    python: numpy", "ok    python: sympy", "ok    python: lxml.html", "ok    python: markdown_it", "ok    node"} {
+			for _, s := range []string{"sandbox tier                         root", "ok    course code runs", "ok    git", "ok    python: numpy", "ok    python: sympy", "ok    python: lxml.html", "ok    python: markdown_it", "ok    node"} {
 				require.Contains(t, says, s)
 			}
 			require.Contains(t, c.run(t, f, "test", "/course", "words", "calculus", "--quiet"), ", 0 failed")
