@@ -182,7 +182,7 @@ const svg = (name, attributes, text) => {
 const took = (ms) => (ms < 1000 ? ms.toFixed(0) + " ms" : (ms / 1000).toFixed(1) + " s");
 
 const scatter = (caption, points, top, unit) => {
-  const width = 520, height = 150, left = 52, bottom = 20, last = Math.max(...points.map((p) => p.x), 1);
+  const width = 520, height = 150, left = 66, bottom = 20, last = Math.max(...points.map((p) => p.x), 1);
   const x = (v) => left + 8 + ((v - 1) / Math.max(last - 1, 1)) * (width - left - 16), y = (v) => 10 + (1 - v / top) * (height - bottom - 16);
   const figure = document.createElement("figure");
   const title = document.createElement("figcaption");
