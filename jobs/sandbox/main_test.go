@@ -10,18 +10,17 @@ import (
 
 func TestMain(m *testing.M) {
 	Stage()
-	machine.OwnMounts()
 	if spec := os.Getenv(innerDeny); spec != "" { // see TestEveryStepFailsClosed
 		if err := deny(spec); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	}
-	if os.Getenv(innerTier) != "" { // see TestTiersWithoutRoot
-		if err := EnterUserns(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if os.Getenv(innerTier) == "" {
+		machine.OwnMounts()
+	} else if err := EnterUserns(); err != nil { // see TestTiersWithoutRoot
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

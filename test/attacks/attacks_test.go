@@ -78,7 +78,6 @@ const (
 
 func TestMain(m *testing.M) {
 	sandbox.Stage()
-	machine.OwnMounts()
 	if os.Getenv("PRAIRIE_TEST_PID1") != "" { // see TestRandomStreamsWhenTheWorkerIsProcessOne
 		err := errors.New("not process 1")
 		if os.Getpid() == 1 {
@@ -89,11 +88,11 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	if os.Getenv(innerTier) != "" {
-		if err := sandbox.EnterUserns(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if os.Getenv(innerTier) == "" {
+		machine.OwnMounts()
+	} else if err := sandbox.EnterUserns(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }

@@ -256,19 +256,23 @@ func left(t testing.TB) (pids []int) {
 
 // kin are the children of this process: pid -> the fields of its stat from the state on.
 func kin(t testing.TB) map[int][]string {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	require.NoError(t, err)
 	out := map[int][]string{}
-	for _, name := range list(t, "/proc") {
-		pid, err := strconv.Atoi(name)
-		if err != nil {
-			continue
-		}
-		b, err := os.ReadFile("/proc/" + name + "/stat")
-		if err != nil {
-			continue
-		}
-		f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-		if len(f) > 17 && f[1] == strconv.Itoa(os.Getpid()) {
-			out[pid] = f
+	for _, l := range lists {
+		b, _ := os.ReadFile(l) // of a thread that ended meanwhile
+		for _, name := range strings.Fields(string(b)) {
+			pid, err := strconv.Atoi(name)
+			require.NoError(t, err)
+			b, err := os.ReadFile("/proc/" + name + "/stat")
+			if err != nil {
+				continue
+			}
+			f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+			if len(f) > 17 && f[1] == strconv.Itoa(os.Getpid()) {
+				out[pid] = f
+			}
 		}
 	}
 	return out

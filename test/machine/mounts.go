@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -32,10 +35,35 @@ func startAgain() error {
 	if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
 		return err
 	}
-	for _, how := range []uintptr{unix.MS_PRIVATE, unix.MS_SHARED} {
-		if err := unix.Mount("", "/", "", unix.MS_REC|how, ""); err != nil {
-			return err
-		}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if err := leaveTheirs(); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return err
 	}
 	return unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), ownMounts+"=1"))
+}
+
+// leaveTheirs takes from the new namespace what was mounted where tests and our
+// programs mount when it was made. While such a filesystem is here, it does not end
+// when whoever made it unmounts it.
+func leaveTheirs() error {
+	places := []string{os.TempDir()}
+	if cache, err := os.UserCacheDir(); err == nil {
+		places = append(places, cache)
+	}
+	b, err := os.ReadFile("/proc/thread-self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		point := strings.Fields(line)[4]
+		if slices.ContainsFunc(places, func(dir string) bool { return strings.HasPrefix(point, filepath.Clean(dir)+"/") }) {
+			_ = unix.Unmount(point, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) // with all below it, which is met in vain
+		}
+	}
+	return nil
 }
