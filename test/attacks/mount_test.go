@@ -45,7 +45,10 @@ func newChunks(t *testing.T, bin, courses, name string, files map[string]string)
 	c.version, err = c.Push(name, repo)
 	require.NoError(t, err)
 	require.NoError(t, c.StartMount())
-	t.Cleanup(func() { require.NoError(t, c.Close()) })
+	t.Cleanup(func() {
+		c.signal(t, unix.SIGCONT) // whatever the test did with it before
+		require.NoError(t, c.Close())
+	})
 	point := filepath.Join(courses, name)
 	require.NoError(t, os.Mkdir(point, 0o755))
 	require.NoError(t, unix.Mount(filepath.Join(c.Mount, name), point, "", unix.MS_BIND, ""))
@@ -77,10 +80,10 @@ func (c chunks) signal(t *testing.T, s unix.Signal) {
 	}
 }
 
-func (c chunks) call(ctx context.Context, p *pool.Pool, do string) (jobs.CallResult, error) {
+func (c chunks) call(ctx context.Context, p *pool.Pool, do string, wall time.Duration) (jobs.CallResult, error) {
 	res, err := p.Do(ctx, &jobs.Invocation{
 		Course: c.course, Version: pool.Current, Data: json.RawMessage(`{"params":{"do":"` + do + `"}}`),
-		Calls: []jobs.Call{{Type: jobs.Question, Name: "q", Method: "generate"}}, Limits: jobs.Limits{Wall: wallOfSick},
+		Calls: []jobs.Call{{Type: jobs.Question, Name: "q", Method: "generate"}}, Limits: jobs.Limits{Wall: wall},
 	})
 	if err != nil {
 		return jobs.CallResult{}, err
@@ -148,12 +151,12 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 	require.NoError(t, unix.Mount(filepath.Join(sick.Mount, "sick", sick.version, "questions"), lib, "", unix.MS_BIND, ""))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(lib, unix.MNT_DETACH)) })
 	p := newPool(t, &world{courses: courses}, hostConfig(), 2)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	served := func() {
 		t.Helper()
 		for range 3 {
-			r, err := well.call(ctx, p, "")
+			r, err := well.call(ctx, p, "", limits.Wall)
 			require.NoError(t, err)
 			require.Equal(t, jobs.OK, r.Outcome, "%+v", r)
 		}
@@ -169,9 +172,10 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 		c := make(chan answer, 1)
 		go func() {
 			begin := time.Now()
-			r, err := sick.call(ctx, p, do)
+			r, err := sick.call(ctx, p, do, wallOfSick)
 			c <- answer{r, err, time.Since(begin)}
 		}()
+		require.Eventually(t, func() bool { now, _ := p.Busy(); return now > 0 || len(c) > 0 }, 30*time.Second, time.Millisecond)
 		time.Sleep(wallOfSick / 3)
 		sick.signal(t, unix.SIGSTOP)
 		defer sick.signal(t, unix.SIGCONT)
@@ -231,7 +235,7 @@ func TestChunkfsStoppedInMidCall(t *testing.T) {
 	// Looking names up: a request that chunkfs took before it was stopped is waited
 	// for come what may. Whether there is one at that moment is chance.
 	stuck := 0
-	for range 20 {
+	for range 60 {
 		if stuck = stopped("stat"); stuck > 0 {
 			break
 		}
