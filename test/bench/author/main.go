@@ -1,6 +1,6 @@
 // Command author times `prairielambda test` on the sample course beside the same
-// phases in plain Python, which keeps nothing apart: no sandbox, no fork, modules
-// loaded once. One such process has the machine to itself; then each core has one,
+// phases in plain Python, which keeps nothing apart: no sandbox, no fork, imported
+// modules loaded once. One such process has the machine to itself; then each core has one,
 // which tells what cores take from each other. It prints a Markdown table.
 package main
 

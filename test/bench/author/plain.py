@@ -1,7 +1,8 @@
 """The peer: the same phases by the same library in one plain Python process, with nothing kept apart.
 
-Reads one invocation a line, answers one result a line. Modules stay loaded
-between calls, as they do in any process that lives on.
+Reads one invocation a line, answers one result a line. What a course imports stays
+loaded between calls, as in any process that lives on; server.py and controllers are
+executed for each, as everywhere.
 """
 
 import sys
