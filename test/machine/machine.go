@@ -1,4 +1,5 @@
-// Package machine is how a test says that the machine lacks what it drives.
+// Package machine stands between a test and the machine that it shares with others:
+// what the machine lacks, how long it may be kept busy, whose mounts are seen.
 //
 // It guarantees that nothing is skipped where REQUIRE_ALL=1 promises that all is
 // there: then the same sentence is a failure.
