@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -55,22 +57,38 @@ func CompressInto(dst, b []byte) ([]byte, error) {
 	if room := roomFor(len(b)); cap(dst) < room+trailerSize {
 		dst = Buffer(room + trailerSize)
 	}
-	var sum Digest
 	if len(b) <= part {
 		dst = coders().enc.EncodeAll(b, dst[:0])
-		sum = Sum(dst)
-	} else {
-		dst, sum = compressParts(dst[:0], b)
+		sum := Sum(dst)
+		return append(append(dst, trailerHead...), sum[:8]...), nil
 	}
-	return append(append(dst, trailerHead...), sum[:8]...), nil
+	w := into{dst[:0]}
+	err := compressParts(&w, dst[:cap(dst)], b)
+	return w.b, err
+}
+
+// CompressTo writes the object of b to w, each part as soon as it is made.
+func CompressTo(w io.Writer, b []byte) error {
+	if len(b) > MaxSize {
+		return ErrTooLarge
+	}
+	return compressParts(w, Buffer(roomFor(len(b))), b)
+}
+
+type into struct{ b []byte }
+
+func (w *into) Write(p []byte) (int, error) {
+	w.b = append(w.b, p...)
+	return len(p), nil
 }
 
 // roomFor is more than the object of n bytes takes.
 func roomFor(n int) int { return n + n>>9 + 64 + 64*(n/part) }
 
-// compressParts compresses into dst, each part at a place of its own at first. From
-// there a frame is moved to the others while those behind it are made.
-func compressParts(dst, b []byte) ([]byte, Digest) {
+// compressParts compresses several parts at once, each at a place of its own in
+// room, and writes the frames while those behind them are made. w may fill room
+// from its begin.
+func compressParts(w io.Writer, room, b []byte) (err error) {
 	n := (len(b) + part - 1) / part
 	frames := make([]chan []byte, n)
 	for i := range frames {
@@ -78,15 +96,20 @@ func compressParts(dst, b []byte) ([]byte, Digest) {
 	}
 	go each(n, func(i int) {
 		at := roomFor(i * part)
-		frames[i] <- coders().enc.EncodeAll(b[i*part:min((i+1)*part, len(b))], dst[at:at:min(roomFor((i+1)*part), cap(dst))])
+		frames[i] <- coders().enc.EncodeAll(b[i*part:min((i+1)*part, len(b))], room[at:at:min(roomFor((i+1)*part), len(room))])
 	})
 	sum := blake3.New()
 	for _, f := range frames {
 		frame := <-f
 		sum.Write(frame)
-		dst = append(dst, frame...)
+		if err == nil {
+			_, err = w.Write(frame)
+		}
 	}
-	return dst, Digest(sum.Sum(nil))
+	if err == nil {
+		_, err = w.Write(append(slices.Clone(trailerHead), sum.Sum(nil)[:8]...))
+	}
+	return err
 }
 
 // each calls fn for 0 to n-1, several at once but begun in this order, and waits.

@@ -12,6 +12,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -81,7 +82,7 @@ func CreateAfter(first func() error, path string, data []byte, perm fs.FileMode)
 // says whether it is fsynced. On an error nothing is left behind. It makes four
 // system calls where os.File makes a dozen, which a push of many blobs feels.
 func Temp(dir string, data []byte, perm fs.FileMode, durable bool) (string, error) {
-	path := dir + "/" + TempPrefix + strconv.FormatUint(rand.Uint64()|1<<63, 16)
+	path := tempName(dir)
 	fd, err := retry(func() (int, error) {
 		return unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(perm.Perm()))
 	})
@@ -101,6 +102,38 @@ func Temp(dir string, data []byte, perm fs.FileMode, durable bool) (string, erro
 		return "", &fs.PathError{Op: "write", Path: path, Err: err}
 	}
 	return path, nil
+}
+
+func tempName(dir string) string {
+	return dir + "/" + TempPrefix + strconv.FormatUint(rand.Uint64()|1<<63, 16)
+}
+
+// TempFrom is Temp of what write writes, which is on its way to the disk from then
+// on: a later fsync waits for less.
+func TempFrom(dir string, perm fs.FileMode, write func(io.Writer) error) (string, error) {
+	path := tempName(dir)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return "", err
+	}
+	if err = errors.Join(write(&early{f: f}), f.Close()); err != nil {
+		os.Remove(path)
+		return "", err
+	}
+	return path, nil
+}
+
+// early begins to write back what was written.
+type early struct {
+	f  *os.File
+	at int64
+}
+
+func (e *early) Write(p []byte) (int, error) {
+	n, err := e.f.Write(p)
+	_ = unix.SyncFileRange(int(e.f.Fd()), e.at, int64(n), unix.SYNC_FILE_RANGE_WRITE) // advice only
+	e.at += int64(n)
+	return n, err
 }
 
 // Rename is os.Rename of files, without its look at the target.

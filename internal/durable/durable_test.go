@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,4 +80,23 @@ func TestSweepSparesTheYoungAndTheNamed(t *testing.T) {
 	require.NoError(t, Sweep(dir, time.Now().Add(time.Hour)))
 	require.Equal(t, 1, count())
 	require.NoError(t, Sweep(filepath.Join(dir, "none"), time.Now()))
+}
+
+func TestTempFromIsWholeOrGone(t *testing.T) {
+	dir := t.TempDir()
+	path, err := TempFrom(dir, 0o444, func(w io.Writer) error {
+		_, err := io.WriteString(w, "one ")
+		_, again := io.WriteString(w, "two")
+		return errors.Join(err, again)
+	})
+	require.NoError(t, err)
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "one two", string(b))
+	require.NoError(t, os.Remove(path))
+	_, err = TempFrom(dir, 0o444, func(io.Writer) error { return io.ErrShortWrite })
+	require.ErrorIs(t, err, io.ErrShortWrite)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }

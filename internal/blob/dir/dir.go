@@ -114,22 +114,22 @@ func readFile(path string) ([]byte, error) {
 
 // Put implements blob.Putter.
 func (s *Store) Put(ctx context.Context, d blob.Digest, b []byte) error {
-	object, done, err := s.compress(b)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	temp, done, err := s.compress(b)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	// The temporary file lies beside the blob's: a rename within one directory
 	// takes no lock on the whole filesystem, and 256 directories share the load.
 	path := s.path(d)
 	dir := filepath.Dir(path)
-	tmp, err := durable.Temp(dir, object, 0o444, false)
+	tmp, err := temp(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.Mkdir(dir, 0o755); err == nil || errors.Is(err, fs.ErrExist) {
-			tmp, err = durable.Temp(dir, object, 0o444, false)
+			tmp, err = temp(dir)
 		}
 	}
 	if err != nil {
@@ -155,15 +155,17 @@ func (s *Store) touched(path string) {
 	}
 }
 
-// compress makes the object of b, in a buffer that is used again after done.
-func (s *Store) compress(b []byte) (object []byte, done func(), err error) {
+// compress says how to make the object of b in a temporary file: of content in a
+// buffer that is used again after done, of a manifest on its way.
+func (s *Store) compress(b []byte) (temp func(dir string) (string, error), done func(), err error) {
 	if len(b) > content {
-		object, err = blob.Compress(b)
-		return object, func() {}, err
+		return func(dir string) (string, error) {
+			return durable.TempFrom(dir, 0o444, func(w io.Writer) error { return blob.CompressTo(w, b) })
+		}, func() {}, nil
 	}
 	buf := s.buffers.Get().(*[]byte)
 	*buf, err = blob.CompressInto(*buf, b)
-	return *buf, func() { s.buffers.Put(buf) }, err
+	return func(dir string) (string, error) { return durable.Temp(dir, *buf, 0o444, false) }, func() { s.buffers.Put(buf) }, err
 }
 
 // Probe implements blob.Prober.
