@@ -329,7 +329,7 @@ func devBuildsOnSave(t *testing.T, args ...string) {
 			}
 			last = string(a.Body)
 			return a.Status == 200 && decode(t, a)["params"].(object)["lib"] == want
-		}, time.Minute, 100*time.Millisecond, "%s", &last)
+		}, 5*time.Minute, 100*time.Millisecond, "%s", &last)
 	}
 	library("none")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "environment.hcl"), []byte(`pip = ["prairielib==2.0"]`), 0o644))
