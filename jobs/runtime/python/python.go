@@ -11,7 +11,7 @@ import (
 	"io/fs"
 )
 
-//go:embed zygote.py exercise.py prairie/*.py course
+//go:embed zygote.py exercise.py heap.py prairie/*.py course
 var files embed.FS
 
 // Dir is where the runtime's root shows the files.

@@ -22,13 +22,13 @@ import struct
 import traceback
 
 import exercise
+import heap
 import seal
 from prairie import session, slate
 
 _MAX_MESSAGE = 64 << 10
 _MAX_FDS = 250
 _SCRATCH = ("/tmp", "/dev/shm")  # of a sealed child, empty when it began
-_ours = []  # names of our own modules, hidden from courses, which may have modules of the same names
 
 
 def _receive(sock):
@@ -66,10 +66,12 @@ def _fresh_randomness():
     """Nothing random may be shared by two children of one interpreter."""
     random.seed()
     if "sympy" in sys.modules:
-        sys.modules["sympy.core.random"].rng.seed(os.urandom(32))
+        sys.modules["sympy.core.random"].rng.seed(int.from_bytes(os.urandom(32), "little"))
     if "numpy" in sys.modules:
-        # In full entropy; numpy's global generator is otherwise equal in all forks.
-        sys.modules["numpy"].random.seed(list(struct.unpack("<8I", os.urandom(32))))
+        # In full entropy; numpy's global generator is otherwise equal in all forks. Its state is
+        # set, not made from a seed: that is less work, on pages that warming touches, too.
+        numpy = sys.modules["numpy"]
+        numpy.random.set_state(("MT19937", numpy.frombuffer(os.urandom(4 * 624), numpy.uint32), 624))
     if "tempfile" in sys.modules:
         sys.modules["tempfile"]._name_sequence = None
     if "_ssl" in sys.modules:
@@ -97,14 +99,11 @@ def _serve(spec, code):
     s = blank = None
     if hello.get("warm"):
         session.warm()
-    for name in _ours:
-        del sys.modules[name]
     if "session" in hello:  # its question is known, and mounted
         s = session.Session(hello["session"])
         s.foresee()
-    if hello:  # what is here now is nobody's garbage: no call should walk it
-        gc.collect()
-        gc.freeze()
+    if hello:
+        gc.freeze()  # no call should walk what is here now; looking for garbage first would touch more than it frees
     _write_frame(conn, b'{"ready":true}')
     while True:
         raw = _read_frame(conn)
@@ -179,23 +178,29 @@ def main():
     conf = json.loads(msg)
     if os.getpid() == 1:
         raise SystemExit("zygote: refuses to be process 1: its children would share random state")
+    # Results that sympy remembers of each function, 1000 by itself: a full memory drops one for
+    # each that a child adds, on a page that was shared.
+    os.environ["SYMPY_CACHE_SIZE"] = "2000"
     for name in (conf.get("init") or {}).get("preload") or ():
         try:
             __import__(name)
         except ImportError:
             pass
-    session.preload()
+    del os.environ["SYMPY_CACHE_SIZE"]
     exercise.exercise(11)
+    session.preload()
     _fresh_randomness()  # sets OpenSSL's generator up once; a child only reseeds it
     sealer = seal.Sealer(conf["walls"])
     sealer.harden_zygote()
     sys.path.remove("/prairie")
-    _ours.extend(n for n in sys.modules if n.partition(".")[0] in ("prairie", "seal", "exercise"))
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("prairie", "seal", "exercise", "heap")]:
+        del sys.modules[name]  # courses may have modules of the same names
     sealer.refuse_threads()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # what was printed is not lost when a limit ends the child
     gc.collect()
     gc.freeze()
+    heap.fill()
     ctl.send(b'{"ready":true}')
     while True:
         msg, fds = _receive(ctl)

@@ -132,7 +132,7 @@ class _Loader(SourceFileLoader):
 
 def _compile(path: str, shown: str) -> Optional[CodeType]:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             return compile(file.read(), shown, "exec", 0, True)
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError):
         return None

@@ -37,17 +37,28 @@ def preload() -> None:
         except ImportError:
             continue
     markdown.preload()
-    warm(thorough=True)
+    sympy = sys.modules.get("sympy")
+    if sympy:
+        _sympy_lazy(sympy)
+        _algebra(sympy)
+    # What most calls do comes last, and often: the interpreter's caches then hold that,
+    # its code is specialised, and a child need not write to either.
+    for n in range(_ROUNDS):
+        warm(2 + n % _SEEDS, thorough=True)
 
 
-def warm(thorough: bool = False) -> None:
+_ROUNDS = 16  # a function is specialised after eight calls, and what did not fit is tried again later
+_SEEDS = 4  # few, for sympy remembers each one's results
+
+
+def warm(seed: int = 1, thorough: bool = False) -> None:
     """Touch the pages that a call will touch, by calls into a course of our own.
 
     Every page touched is memory of this process alone, and paid for once a spare:
-    only what most calls need is done, unless thorough, which fills caches before
-    the fork.
+    only what most calls need is done, unless thorough. sympy remembers results: a
+    seed that this process has met exercises nothing.
     """
-    numpy, sympy = sys.modules.get("numpy"), sys.modules.get("sympy")
+    numpy = sys.modules.get("numpy")
     stream = random.getstate()
     numpy_stream = numpy.random.get_state() if numpy else None
     places = sys.path, sys.meta_path, sys.path_hooks
@@ -55,10 +66,7 @@ def warm(thorough: bool = False) -> None:
     hidden = {name: sys.modules[name] for name in shim_names() if name in sys.modules}
     cwd = os.getcwd()
     try:
-        _calls(thorough)
-        if sympy and thorough:
-            _algebra(sympy)
-            _sympy_lazy(sympy)
+        _calls(seed, thorough)
     finally:
         for place, content in zip(places, saved):
             place[:] = content
@@ -73,11 +81,9 @@ def warm(thorough: bool = False) -> None:
             numpy.random.set_state(numpy_stream)
 
 
-def _calls(thorough: bool) -> None:
-    from . import session
-
+def _calls(seed: int, thorough: bool) -> None:
     one = session.Session({"course": _COURSE, "question": "q"})
-    data = session.decode(b'{"params":{},"correct_answers":{},"variant_seed":1,"options":{"1":2.5}}')
+    data = session.decode(b'{"params":{},"correct_answers":{},"variant_seed":%d,"options":{"1":2.5}}' % seed)
     one.seed(data)
     calls = [("question", "generate"), ("phase", "render")]
     for kind, method in calls + ([("question", "grade"), ("element", "render")] if thorough else []):
@@ -94,7 +100,7 @@ def _algebra(sympy: Any) -> None:
     no question has.
     """
     x, y = sympy.symbols("x y")
-    for n in range(10**9 + 7, 10**9 + 31):
+    for n in range(10**9 + 7, 10**9 + 15):
         cubic = sympy.expand((x + n) ** 3)
         str(cubic), str(sympy.diff(cubic, x)), cubic.subs(x, n)
         str(sympy.expand((x - n) * (n * x + y)))
@@ -123,3 +129,6 @@ def _sympy_lazy(sympy: Any) -> None:
     (matrix.inv() * matrix).det()
     sympy.sympify("sin(x)**2 + sqrt(y)").evalf(5, subs={x: 1, y: 2})
     sympy.lambdify(x, cubic)(2)
+
+
+from . import session  # noqa: E402  last, for it imports what is above; and once, for in a sandbox its name is hidden

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import sys
 import tempfile
 
@@ -371,6 +372,29 @@ class Warm(CourseCase):
 
         self.assertEqual(forked(work), cold)
         self.assertEqual(forked.output, "")
+
+    def test_what_a_warm_fork_need_not_copy(self) -> None:
+        try:
+            import sympy  # noqa: F401
+        except ImportError:
+            self.skipTest("no sympy")
+        session.preload()
+        self.question(
+            "import random, sympy\n"
+            "def generate(d):\n"
+            "    d['params'] = {'p': str(sympy.expand((sympy.symbols('x') + random.randint(2, 10**6)) ** 3))}"
+        )
+
+        def faults(warm: bool) -> int:
+            if warm:
+                session.warm()
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            answer = self.inside([("question", "generate")], SEED, {})[0]
+            self.assertEqual(answer["outcome"], "ok")
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        cold, warm = forked(lambda: faults(False)), forked(lambda: faults(True))
+        self.assertLess(warm, cold / 3)
 
     def test_nowhere_to_write(self) -> None:
         def work() -> None:

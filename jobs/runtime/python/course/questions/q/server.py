@@ -15,7 +15,7 @@ def generate(data):
     if numpy is not None and sympy is not None:
         m = numpy.array([[2.0, 1.0, 0.5], [1.0, a, 1.5], [0.0, 1.0, 4.0]])
         t = sympy.symbols("t")
-        p = sympy.expand((t - 3) ** 3)
+        p = sympy.expand((t - random.randint(10**9, 2 * 10**9)) ** 3)  # a number that no question has
         data["params"].update(p=str(p), volume=float(numpy.linalg.det(m)))
         data["correct_answers"]["rate"] = str(sympy.diff(p, t))
 
