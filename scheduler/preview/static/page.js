@@ -66,9 +66,10 @@ const measure = (frame) => frame.contentWindow?.postMessage({ type: "measure" },
 let waiting = null;
 let restore = null;
 
+// Never answers within the event that asks: a form ignores what is submitted in its own submit event.
 const collect = () => new Promise((resolve) => {
   const frame = $("#question");
-  if (!frame) return resolve({});
+  if (!frame || restore) return setTimeout(resolve, 0, restore || {}); // typed, and not back in a new frame yet
   waiting = resolve;
   frame.contentWindow.postMessage({ type: "collect" }, "*");
   setTimeout(() => resolve({}), 5000);
@@ -86,7 +87,7 @@ addEventListener("message", (event) => {
   }
   if (message.type === "fields" && waiting) { waiting(message.fields); waiting = null; }
   if (message.type === "submit") $("#answer .primary")?.click();
-  if (message.type === "ready" && restore) { frame.contentWindow.postMessage({ type: "fill", fields: restore }, "*"); restore = null; }
+  if (message.type === "ready" && restore && frame.id === "question") { frame.contentWindow.postMessage({ type: "fill", fields: restore }, "*"); restore = null; }
   if (message.type === "blocked") blocked(String(message.what));
 });
 
