@@ -77,7 +77,7 @@ func TestEditsBehindASilentFilesystem(t *testing.T) {
 	behind := sample(t)
 	point := elsewhere(t, behind)
 	d := startDev(t, point)
-	require.Contains(t, d.stderr.String(), "does not tell about changes")
+	require.Eventually(t, func() bool { return strings.Contains(d.stderr.String(), "does not tell about changes") }, bound, tick)
 	has(t, d.panel("/question/physics/incline"), "rests on a slope")
 
 	w, err := fsnotify.NewWatcher()
