@@ -43,15 +43,13 @@ type rehearsal struct {
 // turn sends one request and returns what came of it.
 func (s *Session) turn(ctx context.Context, msg []byte) (t sandbox.Turn, err error) {
 	send := sandbox.Request(msg)
-	var early sandbox.Turn // may hold what the line printed: its request went along
 	if s.fresh {
-		if early = s.box.Turn(ctx, send, readyWithin); early.Outcome != jobs.OK {
-			return t, notReady(ctx, early)
+		if t = s.box.Ready(ctx, send, readyWithin); t.Outcome != jobs.OK {
+			return t, notReady(ctx, t)
 		}
 		s.fresh, send = false, nil
 	}
 	t = s.box.Turn(ctx, send, s.limits.Wall)
-	t.Stdout, t.Stderr = append(early.Stdout, t.Stdout...), append(early.Stderr, t.Stderr...)
 	if err := context.Cause(ctx); err != nil {
 		return t, fmt.Errorf("%w: %w", ErrSessionLost, err)
 	}

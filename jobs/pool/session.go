@@ -136,10 +136,9 @@ func (p *Pool) session(ctx context.Context, o *opened, inv *jobs.Invocation, g g
 		return fmt.Errorf("encode the call: %w", err)
 	}
 	send := sandbox.Request(msg)
-	var early sandbox.Turn // may hold what the first call printed: its request went along
-	if fresh {             // its first frame says that sealing is done; the request may wait in the socket
-		if early = box.Turn(ctx, send, readyWithin); early.Outcome != jobs.OK {
-			return notReady(ctx, early)
+	if fresh { // the request may wait in the socket
+		if t := box.Ready(ctx, send, readyWithin); t.Outcome != jobs.OK {
+			return notReady(ctx, t)
 		}
 		send = nil
 	}
@@ -147,8 +146,6 @@ func (p *Pool) session(ctx context.Context, o *opened, inv *jobs.Invocation, g g
 	for i := g.first; i < g.last; i++ {
 		t := box.Turn(ctx, send, limits.Wall)
 		send = nil
-		t.Stdout, t.Stderr = append(early.Stdout, t.Stdout...), append(early.Stderr, t.Stderr...)
-		early = sandbox.Turn{}
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("the call was given up: %w", err)
 		}

@@ -299,7 +299,7 @@ func (p *Pool) makeSpare(ctx context.Context, o *opened, see *sight) (spare, err
 	if err != nil {
 		return spare{}, err
 	}
-	if turn := box.Turn(ctx, nil, readyWithin); turn.Outcome != jobs.OK {
+	if turn := box.Ready(ctx, nil, readyWithin); turn.Outcome != jobs.OK {
 		box.Close()
 		return spare{}, notReady(ctx, turn)
 	}

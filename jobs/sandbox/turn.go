@@ -37,6 +37,17 @@ func Request(msg []byte) []byte {
 // after OK may there be another Turn. Nothing that comes from inside is trusted:
 // lengths are bounds, never allocations.
 func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
+	return b.turn(ctx, send, wall, false)
+}
+
+// Ready is the first Turn with a program that says with a frame when its sandbox is
+// sealed; send may be what it is asked then. Nothing that it prints counts before it
+// has failed to say so: it may belong to the answer, and is left for the next Turn.
+func (b *Box) Ready(ctx context.Context, send []byte, within time.Duration) Turn {
+	return b.turn(ctx, send, within, true)
+}
+
+func (b *Box) turn(ctx context.Context, send []byte, wall time.Duration, sealing bool) Turn {
 	stop := context.AfterFunc(ctx, b.Kill) // a dead sandbox wakes the poll below
 	defer stop()
 	start := time.Now()
@@ -55,6 +66,9 @@ func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
 		{Fd: int32(b.conn)},
 		{Fd: int32(b.stdout), Events: unix.POLLIN},
 		{Fd: int32(b.stderr), Events: unix.POLLIN},
+	}
+	if sealing {
+		fds = fds[:2]
 	}
 	b.out = append(b.out, send...)
 	b.frame(&t) // what the last Turn read may hold this one's answer already
@@ -86,7 +100,7 @@ func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
 		if fds[1].Revents&(unix.POLLIN|unix.POLLHUP|unix.POLLERR) != 0 || dead {
 			eof = b.receive(&t, buf)
 		}
-		for i := range open {
+		for i := range fds[2:] {
 			if fds[2+i].Revents != 0 || dead || t.Frame != nil {
 				if b.drain(open[i].fd, open[i].out, &t, buf) {
 					fds[2+i].Fd = -1 // closed by every process inside
@@ -99,6 +113,11 @@ func (b *Box) Turn(ctx context.Context, send []byte, wall time.Duration) Turn {
 	}
 	t.Wall = time.Since(start)
 	if t.Outcome != jobs.OK {
+		if outcome, why := t.Outcome, t.Message; sealing {
+			b.drain(b.stdout, &t.Stdout, &t, buf)
+			b.drain(b.stderr, &t.Stderr, &t, buf)
+			t.end(outcome, why)
+		}
 		b.Kill()
 	}
 	return t

@@ -57,10 +57,34 @@ func spawn(t testing.TB, z *Zygote) *Box {
 	b, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
 	require.NoError(t, err)
 	t.Cleanup(func() { b.Close() })
-	r := b.Turn(context.Background(), nil, testLimits.Wall)
+	r := b.Ready(context.Background(), nil, testLimits.Wall)
 	require.Equal(t, jobs.OK, r.Outcome, "%s %s", r.Message, r.Stderr)
 	require.Equal(t, "ready", string(r.Frame))
 	return b
+}
+
+// A request that went along may be at work before it is heard that the sandbox is ready.
+func TestWhatIsPrintedBeforeReadyIsReadIsTheAnswers(t *testing.T) {
+	z := newEcho(t, newHost(t, 1))
+	b, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
+	require.NoError(t, err)
+	defer b.Close()
+	_, err = unix.Write(b.conn, Request([]byte("flood")))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		n, err := unix.IoctlGetInt(b.stdout, unix.TIOCINQ)
+		return err == nil && n > int(testLimits.Output)
+	}, testLimits.Wall, time.Millisecond)
+	require.Equal(t, "ready", string(b.Ready(context.Background(), nil, testLimits.Wall).Frame))
+	require.Equal(t, jobs.OutputTooLarge, b.Turn(context.Background(), nil, testLimits.Wall).Outcome)
+}
+
+func TestReadySaysWhatWasPrintedInItsPlace(t *testing.T) {
+	b := spawn(t, newEcho(t, newHost(t, 1)))
+	r := b.Ready(context.Background(), Request([]byte("exit")), testLimits.Wall)
+	require.Equal(t, jobs.Killed, r.Outcome)
+	require.Contains(t, r.Message, "code 7")
+	require.Equal(t, "leaving", string(r.Stderr))
 }
 
 func TestTurnWithEveryKindOfAnswer(t *testing.T) {
