@@ -9,6 +9,7 @@ gaps, which lie in pages that it has anyway.
 import ctypes
 
 _POOL, _HEADER, _LARGEST = 16 << 10, 48, 512  # of pymalloc in 64-bit builds
+_MOST = 1 << 20  # bytes of each size, some 10 KiB by what was seen; an end, where an interpreter lays its heap out otherwise
 
 
 def fill():
@@ -23,7 +24,7 @@ def _fill_pools():
     take.restype, take.argtypes = ctypes.c_size_t, (ctypes.c_size_t,)
     for size in range(_LARGEST, 0, -16):
         last = ordered = 0
-        for _ in range(1 << 20):  # an end, where an interpreter lays its pools out otherwise
+        for _ in range(_MOST // size):
             at = take(size)
             if at % _POOL == _HEADER:
                 ordered = 1
@@ -50,8 +51,9 @@ def _fill_malloc():
         return
     info.restype = _Mallinfo2
     libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
-    size = 64 << 10
-    while size >= 24:
+    size, left = 64 << 10, 16 * _MOST  # another allocator than glibc's may answer
+    while size >= 24 and left > 0:
+        left -= size
         end = info().keepcost
         libc.malloc(size)
         if info().keepcost != end:
