@@ -72,6 +72,10 @@ func (b *Box) turn(ctx context.Context, send []byte, wall time.Duration, sealing
 	}
 	b.out = append(b.out, send...)
 	b.frame(&t) // what the last Turn read may hold this one's answer already
+	if t.Frame != nil && !sealing {
+		b.drain(b.stdout, &t.Stdout, &t, buf)
+		b.drain(b.stderr, &t.Stderr, &t, buf)
+	}
 	for t.Outcome == jobs.OK && t.Frame == nil {
 		fds[1].Events = unix.POLLIN
 		if len(b.out) > 0 {

@@ -63,20 +63,39 @@ func spawn(t testing.TB, z *Zygote) *Box {
 	return b
 }
 
-// A request that went along may be at work before it is heard that the sandbox is ready.
-func TestWhatIsPrintedBeforeReadyIsReadIsTheAnswers(t *testing.T) {
+// A request that went along may be at work, or answered, before it is heard that the
+// sandbox is ready.
+func TestWhatIsPrintedBeforeReadyIsHeardIsTheAnswers(t *testing.T) {
 	z := newEcho(t, newHost(t, 1))
-	b, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
-	require.NoError(t, err)
-	defer b.Close()
-	_, err = unix.Write(b.conn, Request([]byte("flood")))
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		n, err := unix.IoctlGetInt(b.stdout, unix.TIOCINQ)
-		return err == nil && n > int(testLimits.Output)
-	}, testLimits.Wall, time.Millisecond)
-	require.Equal(t, "ready", string(b.Ready(context.Background(), nil, testLimits.Wall).Frame))
-	require.Equal(t, jobs.OutputTooLarge, b.Turn(context.Background(), nil, testLimits.Wall).Outcome)
+	for _, tc := range []struct {
+		how     string
+		printed int // bytes, when Ready is called
+		sent    int // likewise, with the ready frame
+		want    Turn
+	}{
+		{"flood", int(testLimits.Output) + 1, 4 + len("ready"), Turn{Outcome: jobs.OutputTooLarge}},
+		{"say", len("said"), 4 + len("ready") + 4 + len("answered"), Turn{Outcome: jobs.OK, Frame: []byte("answered"), Stdout: []byte("said")}},
+	} {
+		b, err := z.Spawn(context.Background(), Spec{Limits: testLimits})
+		require.NoError(t, err)
+		defer b.Close()
+		_, err = unix.Write(b.conn, Request([]byte(tc.how)))
+		require.NoError(t, err)
+		for fd, n := range map[int]int{b.stdout: tc.printed, b.conn: tc.sent} {
+			require.Eventually(t, func() bool {
+				there, err := unix.IoctlGetInt(fd, unix.TIOCINQ)
+				return err == nil && there >= n
+			}, testLimits.Wall, time.Millisecond)
+		}
+		require.Equal(t, "ready", string(b.Ready(context.Background(), nil, testLimits.Wall).Frame))
+		got := b.Turn(context.Background(), nil, testLimits.Wall)
+		require.Equal(t, tc.want.Outcome, got.Outcome)
+		if tc.want.Outcome == jobs.OK {
+			require.Equal(t, tc.want.Frame, got.Frame)
+			require.Equal(t, tc.want.Stdout, got.Stdout)
+		}
+		b.Close()
+	}
 }
 
 func TestReadySaysWhatWasPrintedInItsPlace(t *testing.T) {
