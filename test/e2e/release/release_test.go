@@ -35,7 +35,7 @@ const checkout = "../../.."
 func TestARelease(t *testing.T) {
 	out, archs := t.TempDir(), []string{"amd64", "arm64"}
 	args := []string{"run", "./.ci/release", "-out", out}
-	whole := os.Getenv("SOAK") == "1"
+	whole := machine.Soak()
 	if !whole {
 		archs, programs = []string{runtime.GOARCH}, []string{"prairielambda", "syncer"}
 		args = append(args, "-archs", runtime.GOARCH, "-programs", strings.Join(programs, ","), "-root", smallRoot(t))
