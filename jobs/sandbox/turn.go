@@ -71,10 +71,14 @@ func (b *Box) turn(ctx context.Context, send []byte, wall time.Duration, sealing
 		fds = fds[:2]
 	}
 	b.out = append(b.out, send...)
+	drain := func() {
+		for _, o := range open {
+			b.drain(o.fd, o.out, &t, buf)
+		}
+	}
 	b.frame(&t) // what the last Turn read may hold this one's answer already
 	if t.Frame != nil && !sealing {
-		b.drain(b.stdout, &t.Stdout, &t, buf)
-		b.drain(b.stderr, &t.Stderr, &t, buf)
+		drain()
 	}
 	for t.Outcome == jobs.OK && t.Frame == nil {
 		fds[1].Events = unix.POLLIN
@@ -118,8 +122,7 @@ func (b *Box) turn(ctx context.Context, send []byte, wall time.Duration, sealing
 	t.Wall = time.Since(start)
 	if t.Outcome != jobs.OK {
 		if outcome, why := t.Outcome, t.Message; sealing {
-			b.drain(b.stdout, &t.Stdout, &t, buf)
-			b.drain(b.stderr, &t.Stderr, &t, buf)
+			drain()
 			t.end(outcome, why)
 		}
 		b.Kill()
