@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -73,9 +74,8 @@ func (s *Server) gradeAll(ctx context.Context) {
 		}
 		s.mu.Lock()
 		delete(s.graders, id)
-		version := s.version
 		s.mu.Unlock()
-		s.hub.tell(version)
+		s.hub.tell()
 	}
 }
 
@@ -146,12 +146,17 @@ type graderTest struct {
 // image are the pictures that a page of ours shows: they fetch and run nothing.
 var image = regexp.MustCompile(`^data:image/(png|jpeg|gif|webp);base64,[A-Za-z0-9+/=\s]+$`)
 
-func (s *Server) grader(info question.Info, sub *submission) (g grader) {
+// grading copies which submissions wait for their grader or have it. Those that are
+// read after it and not among them are as their grader left them.
+func (s *Server) grading() map[int64]bool {
 	s.mu.Lock()
-	g.Busy = s.graders[sub.ID]
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.graders)
+}
+
+func (s *Server) grader(info question.Info, sub *submission, busy bool) (g grader) {
 	f, been := sub.Outside()
-	if g.ID = sub.ID; !g.Busy && (s.gradable(info, sub.Submission) || been) {
+	if g.ID, g.Busy = sub.ID, busy; !busy && (s.gradable(info, sub.Submission) || been) {
 		g.Token = s.token("grade", strconv.FormatInt(sub.ID, 10))
 	}
 	if !been {

@@ -14,6 +14,7 @@ type group struct {
 
 // list shows every question of the current version, and what is wrong with it.
 func (s *Server) list(w http.ResponseWriter, _ *http.Request) error {
+	told := s.hub.number()
 	version, fault := s.current()
 	c := s.catalog(version)
 	var groups []group
@@ -33,7 +34,7 @@ func (s *Server) list(w http.ResponseWriter, _ *http.Request) error {
 		title = s.cfg.Course
 	}
 	s.render(w, http.StatusOK, "list", map[string]any{
-		"Title": title, "Catalog": c, "Groups": groups, "Version": version, "Fault": fault, "Tier": s.cfg.Tier, "Course": s.cfg.Course,
+		"Title": title, "Catalog": c, "Groups": groups, "Version": version, "Fault": fault, "Tier": s.cfg.Tier, "Course": s.cfg.Course, "Told": told,
 		"Play": s.cfg.Run != nil && len(s.cfg.Runtimes) > 0,
 	})
 	return nil

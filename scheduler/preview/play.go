@@ -57,9 +57,10 @@ func (s *Server) play(w http.ResponseWriter, r *http.Request) error {
 		p.Program.Stdin = "1 2 39\n"
 	}
 	rt := s.runtime(p.Program.Runtime)
+	told := s.hub.number()
 	version, _ := s.current()
 	s.render(w, http.StatusOK, "play", map[string]any{
-		"Title": "Playground", "Version": version, "Tier": s.cfg.Tier, "Runtimes": s.cfg.Runtimes, "Runtime": rt, "Played": p,
+		"Title": "Playground", "Version": version, "Tier": s.cfg.Tier, "Told": told, "Runtimes": s.cfg.Runtimes, "Runtime": rt, "Played": p,
 		"File": p.Program.Files[0], "Token": s.token("play", ""),
 	})
 	return nil

@@ -60,7 +60,7 @@ type Server struct {
 	store *store
 	docs  *documents
 	plays *documents
-	hub   hub
+	hub   *hub
 	locks keyed
 
 	mu       sync.Mutex // guards what follows
@@ -81,7 +81,7 @@ type Server struct {
 // New opens a course's page. Changed must name a version before it can be shown.
 func New(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{
-		cfg: cfg, docs: newDocuments(), plays: newDocuments(), catalogs: map[string]*Catalog{}, known: map[string]basics{}, infos: map[string]parsed{},
+		cfg: cfg, docs: newDocuments(), plays: newDocuments(), hub: newHub(), catalogs: map[string]*Catalog{}, known: map[string]basics{}, infos: map[string]parsed{},
 		news: make(chan struct{}, 1), graders: map[int64]bool{}, toGrade: make(chan int64, maxGradings),
 	}
 	var err error
@@ -148,7 +148,7 @@ func (s *Server) Changed(version string, fault error) bool {
 	}
 	s.mu.Unlock()
 	if news {
-		s.hub.tell(version)
+		s.hub.tell()
 		select {
 		case s.news <- struct{}{}:
 		default: // it will look anyhow

@@ -38,6 +38,7 @@ type view struct {
 	SubmitToken, VariantToken, SeedsToken    string
 	OpenToken                                string
 	Grader                                   grader
+	Told                                     int64 // the number of the last change that it is sure to show
 }
 
 // attempt is a link to a submission.
@@ -61,6 +62,7 @@ type named struct{ Name, Text string }
 // the address names, on its own.
 func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 	ctx, qid := r.Context(), r.PathValue("qid")
+	told := s.hub.number()
 	newest, fault := s.current()
 	v, q, err := s.choose(ctx, qid, newest, r.URL.Query())
 	if err != nil {
@@ -71,9 +73,11 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 		Title: q.Info.Title, Course: s.cfg.Course, QID: qid, Version: v.Version, Fault: fault, Tier: s.cfg.Tier, Info: q.Info, Needs: strings.TrimSpace(q.Info.Needs() + " " + unseen(s.cfg.Files(v.Version), qid)),
 		Color: s.basics(v.Version).course.Topics[q.Info.Topic].Color, Variant: v, Old: v.Version != newest,
 		OpenToken:    s.token("open", strconv.FormatInt(v.ID, 10)),
+		Told:         told,
 		SubmitToken:  s.token("submit", strconv.FormatInt(v.ID, 10)),
 		VariantToken: s.token("variant", qid), SeedsToken: s.token("seeds", qid),
 	}
+	grading := s.grading()
 	subs, err := s.store.submissions(ctx, v.ID)
 	if err != nil {
 		return err
@@ -87,7 +91,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request) error {
 		q.Options["submission_files_url"] = "/submission/" + s.sealed("submission", p.Shown.ID) + "/file"
 		steps = append(steps, p.Shown.Steps...)
 		p.results()
-		p.Grader = s.grader(q.Info, p.Shown)
+		p.Grader = s.grader(q.Info, p.Shown, grading[p.Shown.ID])
 	}
 	rendered, err := s.panels(ctx, q, p, valid(subs))
 	if err != nil {

@@ -150,23 +150,23 @@ const refresh = async () => {
     }
     for (const part of [".top", "main"]) $(part).replaceWith(document.adoptNode($(part, next)));
     recall();
-    $("#live").classList.remove("off");
+    $("#live")?.classList.remove("off");
     document.documentElement.dataset.refreshed = String(Date.now());
   } finally {
     refreshing = false;
-    if (again) { again = false; refresh(); }
+    if (again) { again = false; hear(); }
   }
 };
 
-let shown = null;
+// The server numbers its changes; a page knows the last that it is sure to show.
+let told = 0;
+const hear = () => {
+  $("#live")?.classList.remove("off");
+  if (!(Number($("#live")?.dataset.told) >= told)) refresh();
+};
 const listen = () => {
   const source = new EventSource("/events");
-  source.addEventListener("hello", (event) => {
-    $("#live")?.classList.remove("off");
-    if (shown !== null && shown !== event.data) refresh();
-    shown = event.data;
-  });
-  source.addEventListener("changed", (event) => { shown = event.data; refresh(); });
+  for (const name of ["hello", "changed"]) source.addEventListener(name, (event) => { told = Number(event.data); hear(); });
   source.onerror = () => $("#live")?.classList.add("off");
   addEventListener("pagehide", () => source.close());
 };

@@ -265,9 +265,14 @@ func TestAnEditIsShown(t *testing.T) {
 	t.Parallel()
 	d := startDev(t, sample(t))
 	require.Contains(t, d.panel("/question/physics/incline"), "rests on a slope")
-	next := d.events()
+	page, err := strconv.Atoi(toldMark.FindStringSubmatch(d.page("/question/physics/incline"))[1])
+	require.NoError(t, err)
+	told, next := d.events()
+	require.Equal(t, page, told, "a page that shows all has nothing to ask for")
 	d.edit("questions/physics/incline/question.html", "rests on a slope", "stands on a hill")
-	next("changed")
+	require.Greater(t, next("changed"), page)
+	told, _ = d.events()
+	require.Greater(t, told, page, "nor does a page miss what changed before it came to listen")
 	require.Contains(t, d.panel("/question/physics/incline"), "stands on a hill")
 
 	d.edit("questions/physics/incline/server.py", "def generate(data):", "def generate(data)")
@@ -287,24 +292,29 @@ func TestAnEditIsShown(t *testing.T) {
 	require.Contains(t, list, "calculus/derivatives/cubic", "the list still opens")
 }
 
+var toldMark = regexp.MustCompile(`data-told="(\d+)"`)
+
 // events follows the page's changes: what it returns waits for the next of a name.
-func (d *dev) events() (next func(event string)) {
+// Changes are numbered, and told is the number of the last.
+func (d *dev) events() (told int, next func(event string) int) {
 	d.t.Helper()
 	events, err := http.Get(d.URL + "/events")
 	require.NoError(d.t, err)
 	d.t.Cleanup(func() { events.Body.Close() })
 	lines := bufio.NewScanner(events.Body)
-	next = func(event string) {
+	next = func(event string) (told int) {
 		d.t.Helper()
 		for lines.Scan() {
-			if lines.Text() == "event: "+event {
-				return
+			if lines.Text() == "event: "+event && lines.Scan() {
+				told, err := strconv.Atoi(strings.TrimPrefix(lines.Text(), "data: "))
+				require.NoError(d.t, err)
+				return told
 			}
 		}
 		d.t.Fatal("the stream of events ended")
+		return 0
 	}
-	next("hello")
-	return next
+	return next("hello"), next
 }
 
 func TestNothingIsLeft(t *testing.T) {

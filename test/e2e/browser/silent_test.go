@@ -88,7 +88,7 @@ func TestEditsBehindASilentFilesystem(t *testing.T) {
 
 	before := version(t, d)
 	d.dir = behind
-	next := d.events()
+	_, next := d.events()
 	d.edit("questions/physics/incline/question.html", "rests on a slope", "stands on a hill")
 	for !strings.Contains(d.panel("/question/physics/incline"), "stands on a hill") {
 		next("changed")
