@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -208,11 +209,24 @@ func (b *Box) Kill() {
 	}
 }
 
-// Alive reports whether the sandbox's init still runs.
+// Alive reports whether the sandbox's init still runs. It may be asked by any goroutine.
 func (b *Box) Alive() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone {
+		return false
+	}
 	fds := []unix.PollFd{{Fd: int32(b.pidfd.Fd()), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, 0)
 	return n == 0 && err == nil
+}
+
+// Ending reports whether the sandbox's init is on its way out, though something inside
+// may still keep it.
+func (b *Box) Ending() bool {
+	const exiting = 0x4 // PF_EXITING in the kernel's sched.h
+	flags, err := strconv.ParseUint(procStat(b.pid, 9), 10, 64)
+	return err == nil && flags&exiting != 0
 }
 
 // reap waits up to limit for the end of the sandbox's init, and with it of its
@@ -279,6 +293,7 @@ func (b *Box) Close() jobs.Usage {
 
 // outlive waits for the end of a sandbox that was killed and does not die.
 func (b *Box) outlive() {
+	b.host.foreground(b.pid) // its slot is waited for
 	if !b.reap(stuckAfter) {
 		b.host.quarantine(1)
 		b.host.cfg.Log.Warn().Int("slot", b.slot.index).Int("pid", b.pid).Msg("sandbox does not die; its slot is out of use until it does")

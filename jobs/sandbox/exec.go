@@ -134,6 +134,9 @@ func (b *Box) Dial(path string) (net.Conn, error) {
 		return nil, fmt.Errorf("open the sandbox's mounts: %w", err)
 	}
 	defer ns.Close()
+	if !b.Alive() { // whoever waits for it may have been faster, and the pid be another's
+		return nil, ErrNotListening
+	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ echo net: $(ls /proc/self/net/ 2>/dev/null | wc -l) host: $(uname -n) ; echo x >
 func TestZygoteChildIsSealed(t *testing.T) {
 	h := newHost(t, 2)
 	b := spawn(t, newEcho(t, h))
-	out := string(b.Turn(context.Background(), Request([]byte("status")), time.Second).Frame)
+	out := string(b.Turn(context.Background(), Request([]byte("status")), testLimits.Wall).Frame)
 	for _, want := range []string{
 		"CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000",
 		"NoNewPrivs:\t1", "Seccomp:\t2", "Pid:\t1\n",
@@ -90,6 +90,7 @@ func TestExecLimits(t *testing.T) {
 				require.Equal(t, tc.want, turn.Outcome, "%s %s", turn.Message, turn.Stderr)
 			}
 			require.NotContains(t, string(turn.Stdout), "held")
+			settled(t, h)
 			require.Empty(t, children(t, h))
 		})
 	}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
@@ -96,7 +95,7 @@ func oneFork(t *testing.T, h *Host) string {
 		return err.Error()
 	}
 	defer b.Close()
-	if r := b.Turn(context.Background(), nil, 5*time.Second); r.Outcome != jobs.OK {
+	if r := b.Turn(context.Background(), nil, testLimits.Wall); r.Outcome != jobs.OK {
 		return fmt.Sprintf("not ready: %s %s", r.Message, r.Stderr)
 	}
 	return "ran"
@@ -112,7 +111,7 @@ func oneExec(t *testing.T, h *Host) string {
 		return err.Error()
 	}
 	defer b.Close()
-	r := b.Wait(context.Background(), 5*time.Second)
+	r := b.Wait(context.Background(), testLimits.Wall)
 	return strings.TrimSpace(string(r.Stdout)) + string(r.Stderr)
 }
 

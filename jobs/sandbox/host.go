@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
@@ -39,6 +40,7 @@ type Host struct {
 	fixed   []rlimit
 	cg      *cgroups // nil in tier reduced
 	dir     string
+	slots   int // made
 	free    chan *slot
 	ready   readyStages
 	wanted  atomic.Int32 // who waits for a slot
@@ -55,7 +57,7 @@ type Host struct {
 
 	mu          sync.Mutex // guards the fields below
 	quarantined int
-	children    map[int]struct{} // of the spawner, not yet waited for
+	children    map[int]int // of the spawner, by pid: how many of that number are not yet forgotten
 }
 
 // slot is what one sandbox at a time has to itself.
@@ -88,7 +90,7 @@ func Open(cfg Config) (*Host, error) {
 	if cfg.Tier != "" && cfg.Tier != tier {
 		return nil, fmt.Errorf("tier %s was asked for, this process can give %s", cfg.Tier, tier)
 	}
-	h := &Host{cfg: cfg, tier: tier, fixed: fixedRlimits, free: make(chan *slot, cfg.Slots), children: map[int]struct{}{}}
+	h := &Host{cfg: cfg, tier: tier, fixed: fixedRlimits, free: make(chan *slot, cfg.Slots), children: map[int]int{}}
 	h.ready.host, h.ready.most = h, cfg.Stages
 	for _, step := range []func() error{h.openWalls, h.openDir, h.openCgroups, h.openThreads, h.openSlots} {
 		if err := step(); err != nil {
@@ -200,6 +202,7 @@ func (h *Host) openSlots() error {
 			}
 		}
 		h.free <- s
+		h.slots++
 	}
 	return nil
 }
@@ -241,7 +244,13 @@ func (h *Host) acquire(ctx context.Context) (*slot, error) {
 	}
 	h.wanted.Add(1)
 	defer h.wanted.Add(-1)
-	h.ready.yield()
+	for h.ready.yield() {
+		select {
+		case s := <-h.free:
+			return s, nil
+		default: // somebody was faster
+		}
+	}
 	select {
 	case s := <-h.free:
 		return s, nil
@@ -272,13 +281,7 @@ func (h *Host) Close() {
 			t.close()
 		}
 	}
-	for len(h.free) > 0 {
-		s := <-h.free
-		s.net.Close()
-		if s.cg != nil {
-			s.cg.close()
-		}
-	}
+	h.takeBack()
 	if h.cg != nil {
 		h.cg.remove()
 	}
@@ -293,9 +296,30 @@ func (h *Host) Close() {
 	}
 }
 
+// takeBack closes the slots. That of a sandbox which was closed and takes long to die
+// comes late; it is waited for as long as that may take.
+func (h *Host) takeBack() {
+	late := time.After(stuckAfter)
+	for range h.slots {
+		select {
+		case s := <-h.free:
+			s.net.Close()
+			if s.cg != nil {
+				s.cg.close()
+			}
+		case <-late:
+			return
+		}
+	}
+}
+
 // startTime is when process pid started, in clock ticks since boot, or "" when
 // there is none. With the pid it names a process for good.
-func startTime(pid int) string {
+func startTime(pid int) string { return procStat(pid, 22) }
+
+// procStat is a field of /proc/PID/stat by its number in proc(5), from the third on,
+// or "" when there is no such process.
+func procStat(pid, field int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""
@@ -303,8 +327,8 @@ func startTime(pid int) string {
 	// The second field is a file name in parentheses and may hold anything.
 	s := string(b)
 	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(f) < 20 {
+	if len(f) < field-2 {
 		return ""
 	}
-	return f[19]
+	return f[field-3]
 }

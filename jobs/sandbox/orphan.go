@@ -20,14 +20,17 @@ import (
 func (h *Host) remember(pid int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.children[pid] = struct{}{}
+	h.children[pid]++
 }
 
-// forget drops a child that has been waited for.
+// forget drops a child that has been waited for. Its number may be another child's by
+// now, which was remembered meanwhile and stays.
 func (h *Host) forget(pid int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.children, pid)
+	if h.children[pid]--; h.children[pid] == 0 {
+		delete(h.children, pid)
+	}
 }
 
 // end kills a process of our own code and waits for it.

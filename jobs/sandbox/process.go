@@ -30,7 +30,7 @@ type stage struct {
 }
 
 // startStage starts this program again as a stage and tells it its root; see
-// stageRoot. extra are its program's descriptors from 4 on.
+// stageRoot. A pidfd that attr asks for is the stage's. extra are its program's descriptors from 4 on.
 func (h *Host) startStage(root *Root, attr *syscall.SysProcAttr, stdio [3]*os.File, extra []*os.File) (*stage, error) {
 	ours, theirs, err := socketpair(unix.SOCK_STREAM)
 	if err != nil {
@@ -63,6 +63,9 @@ func (h *Host) startStage(root *Root, attr *syscall.SysProcAttr, stdio [3]*os.Fi
 		return nil, fmt.Errorf("start a sandbox stage: %w", err)
 	}
 	s := &stage{host: h, cmd: cmd, link: ours, pidfd: -1}
+	if attr.PidFD != nil {
+		s.pidfd = *attr.PidFD
+	}
 	if err := tell(ours, stageRoot{Root: root, Dir: h.dir + "/root", KeepProc: h.walls.Userns}, nil); err != nil {
 		err = s.fault(err)
 		s.end()

@@ -128,8 +128,8 @@ func (r *readyStages) hold(n int) {
 	r.held += n
 }
 
-// yield ends one that waits, for its slot.
-func (r *readyStages) yield() {
+// yield ends one that waits, for its slot, and reports whether there was one.
+func (r *readyStages) yield() bool {
 	r.mu.Lock()
 	var s *stage
 	if n := len(r.waiting); n > 0 {
@@ -139,6 +139,7 @@ func (r *readyStages) yield() {
 	if s != nil {
 		r.drop(s)
 	}
+	return s != nil
 }
 
 // count is how many slots it holds.
@@ -224,12 +225,9 @@ func (h *Host) stageIn(slot *slot, root Root, idle bool) (*stage, error) {
 	}
 	s, err := h.startStage(&root, attr, [3]*os.File{}, nil)
 	if err != nil {
-		if pidfd >= 0 {
-			unix.Close(pidfd)
-		}
 		return nil, err
 	}
-	s.slot, s.pidfd = slot, pidfd
+	s.slot = slot
 	if s.idle = idle && h.raises; s.idle {
 		h.background(s.cmd.Process.Pid)
 	}

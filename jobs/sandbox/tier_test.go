@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -136,7 +135,7 @@ func TestTheBackgroundEnds(t *testing.T) {
 	b, err := z.Spawn(context.Background(), Spec{Limits: testLimits, Idle: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { b.Close() })
-	require.Equal(t, jobs.OK, b.Turn(context.Background(), nil, 10*time.Second).Outcome)
+	require.Equal(t, jobs.OK, b.Turn(context.Background(), nil, testLimits.Wall).Outcome)
 	p, n := policy(b.pid)
 	require.Equal(t, h.raises, p == unix.SCHED_IDLE)
 	require.Equal(t, nice, n)

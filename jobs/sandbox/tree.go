@@ -202,7 +202,6 @@ func (b *Box) becomeRoot(ctx context.Context, base int, s *treeSeal, c stageConf
 	if b.stage, err = b.host.startStage(nil, attr, [3]*os.File{}, nil); err != nil {
 		return err
 	}
-	b.stage.pidfd = pidfd
 	if serve != nil {
 		ln, err := listenIn(b.stage.cmd.Process.Pid)
 		if err != nil {

@@ -116,7 +116,7 @@ func (b *Box) turn(ctx context.Context, send []byte, wall time.Duration, sealing
 			}
 		}
 		if t.Frame == nil && t.Outcome == jobs.OK && (dead || eof) {
-			b.fate(ctx, &t)
+			b.fate(ctx, &t, deadline)
 		}
 	}
 	t.Wall = time.Since(start)
@@ -197,8 +197,12 @@ func (b *Box) drain(fd int, out *[]byte, t *Turn, buf []byte) (closed bool) {
 }
 
 // fate says why a program ended, or stopped talking, without an answer.
-func (b *Box) fate(ctx context.Context, t *Turn) {
-	if !b.reap(200 * time.Millisecond) {
+func (b *Box) fate(ctx context.Context, t *Turn, deadline time.Time) {
+	ended := b.reap(200 * time.Millisecond)
+	if !ended && b.Ending() { // its channel goes first, then all that it started
+		ended = b.reap(time.Until(deadline))
+	}
+	if !ended {
 		b.Kill() // it closed its channel and lives on
 		b.reap(stuckAfter)
 		t.end(jobs.Killed, "closed its channel without an answer")

@@ -42,7 +42,8 @@ type Zygote struct {
 	dead  chan struct{} // closed when the process has ended
 	once  sync.Once
 	forks atomic.Int64
-	log   *tail // the end of what it wrote to its standard error
+	log   *tail         // the end of what it wrote to its standard error
+	heard chan struct{} // closed when log has all of it
 }
 
 type zygoteRequest struct {
@@ -89,9 +90,10 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 	}
 	z := &Zygote{
 		host: h, cmd: stage.cmd, ctl: ours, reqs: make(chan zygoteRequest),
-		quit: make(chan struct{}), dead: make(chan struct{}), log: &tail{max: 8 << 10},
+		quit: make(chan struct{}), dead: make(chan struct{}), log: &tail{max: 8 << 10}, heard: make(chan struct{}),
 	}
 	go func() {
+		defer close(z.heard)
 		_, _ = io.Copy(z.log, errR) // ends when every holder of the pipe is gone
 		errR.Close()
 	}()
@@ -105,7 +107,7 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 	if err != nil {
 		h.endSoon(stage.cmd)
 		unix.Close(ours)
-		return nil, fmt.Errorf("start runtime %s: %w%s", c.Argv[0], err, z.log.quote())
+		return nil, fmt.Errorf("start runtime %s: %w%s", c.Argv[0], err, z.lastWords())
 	}
 	z.collapse()
 	go z.serve()
@@ -155,8 +157,19 @@ func (z *Zygote) serve() {
 	unix.Close(z.ctl)
 	z.host.reapOrphans() // before the slot of a fork that failed is anybody else's
 	if last != nil {
+		rep.err = fmt.Errorf("%w%s", rep.err, z.lastWords())
 		last <- rep
 	}
+}
+
+// lastWords are what a process that was ended wrote; one that will not die, or left
+// somebody who holds its standard error, may have more to say.
+func (z *Zygote) lastWords() string {
+	select {
+	case <-z.heard:
+	case <-time.After(stuckAfter):
+	}
+	return z.log.quote()
 }
 
 // hungUp returns a channel that closes when the zygote has closed its end.
@@ -188,12 +201,12 @@ func (z *Zygote) fork(r zygoteRequest) zygoteReply {
 		defer z.host.foreground(pid)
 	}
 	if err := unix.Sendmsg(z.ctl, r.msg, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
-		return zygoteReply{err: fmt.Errorf("%w: send: %w%s", ErrZygoteDead, err, z.log.quote())}
+		return zygoteReply{err: fmt.Errorf("%w: send: %w", ErrZygoteDead, err)}
 	}
 	var b [1024]byte
 	n, fd, err := receive(z.ctl, b[:])
 	if err != nil || n == 0 {
-		return zygoteReply{err: fmt.Errorf("%w: receive: %v%s", ErrZygoteDead, err, z.log.quote())}
+		return zygoteReply{err: fmt.Errorf("%w: receive: %v", ErrZygoteDead, err)}
 	}
 	var rep struct {
 		PID   int    `json:"pid"`
