@@ -18,6 +18,7 @@ import (
 
 	"github.com/fsouza/fake-gcs-server/fakestorage"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/prairielambda/prairielambda/test/machine"
 )
@@ -129,14 +130,24 @@ func (s *storm) kills(n int) {
 		old = rev
 	}
 	require.Contains(s.t, s.syncer("verify"), " 0 problems")
-	for range 5 { // one push may find a lock that is about to go
-		s.syncer("push", "demo", s.repo)
+	for _, dir := range s.litter() {
+		s.forsaken(dir)
 	}
+	s.syncer("push", "demo", s.repo)
 	require.Empty(s.t, s.litter())
 	out := filepath.Join(s.t.TempDir(), "out")
 	s.syncer("pull", "demo", out)
 	s.must(exec.Command("diff", "-r", "--exclude=.git", s.repo, out))
 	s.t.Logf("%d of %d pushes were killed before their end, %d left a directory", killed, n, littered)
+}
+
+// forsaken returns when nobody holds dir: a child that was being made when its parent
+// was killed has the lock until it has become git.
+func (s *storm) forsaken(dir string) {
+	f, err := os.Open(dir)
+	require.NoError(s.t, err)
+	defer f.Close()
+	require.NoError(s.t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
 }
 
 // litter is what programs left in their directory for temporary files.
