@@ -104,8 +104,12 @@ func (w *Worker) Crash() {
 func (w *Worker) Restart(t testing.TB) {
 	t.Helper()
 	ln, err := net.Listen("tcp", strings.TrimPrefix(w.URL, "http://"))
-	if err != nil {
-		t.Fatal(err)
+	for n := 0; err != nil; n++ { // somebody's connection may have been given the port meanwhile
+		if n == 100 {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		ln, err = net.Listen("tcp", strings.TrimPrefix(w.URL, "http://"))
 	}
 	old := w.srv
 	t.Cleanup(old.Close)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -260,12 +261,16 @@ func (s *Stack) Post(path string, body any) (*Answer, error) {
 	return &Answer{resp.StatusCode, resp.Header, b}, err
 }
 
-// FreeAddr finds a loopback address that nobody listens on now.
+// FreeAddr finds a loopback address that nobody listens on. Its port lies below those
+// that the kernel gives to whoever asks for none in particular, so that nobody is
+// given it until our program listens there, nor while it is started again.
 func FreeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(10_000))); err == nil {
+			return l.Addr().String(), l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("find a free port: %w", err)
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -43,7 +42,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 ".",
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			addr, err := freeAddress()
+			addr, err := stack.FreeAddr()
 			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("WORKER", worker.URL)
 			e.Setenv("ADDR", addr)
@@ -51,15 +50,6 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"http": call, "code": exitCode, "field": field},
 	})
-}
-
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
 }
 
 // call is `http STATUS METHOD URL [BODY [HEADER: VALUE]...]`. It tries again for
