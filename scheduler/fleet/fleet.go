@@ -4,8 +4,9 @@
 // It guarantees that every gateway with the same workers prefers the same worker
 // for a key (rendezvous hashing), so that warm sandboxes are hit; that a worker
 // which refuses connections, drains or stops answering its probes is asked only
-// when nobody else is left; and that requests in flight at a worker that stops
-// answering end with an error instead of waiting for it.
+// when nobody else is left; that requests in flight at a worker that stops
+// answering end with an error instead of waiting for it; and that those at a worker
+// which leaves may end.
 //
 // It refuses to interpret what a worker answers beyond "did the worker do its
 // job": outcomes of course code are data and pass through.
@@ -157,13 +158,13 @@ func (f *Fleet) set(urls []string) error {
 	f.mu.Lock()
 	f.workers = next
 	root := f.root
-	f.mu.Unlock()
 	for _, w := range old {
 		if !slices.Contains(next, w) {
-			w.remove()
+			close(w.gone)
 			f.up.DeleteLabelValues(w.URL)
 		}
 	}
+	f.mu.Unlock()
 	if root != nil {
 		for _, w := range fresh {
 			f.watch(root, w)
@@ -178,6 +179,20 @@ func (f *Fleet) watch(ctx context.Context, w *Worker) {
 		defer f.wg.Done()
 		w.probeUntil(ctx)
 	}()
+}
+
+// show exports whether a worker takes calls, while it is one of the fleet's.
+func (f *Fleet) show(w *Worker) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Contains(f.workers, w) {
+		return
+	}
+	up := 0.0
+	if w.Up() {
+		up = 1
+	}
+	f.up.WithLabelValues(w.URL).Set(up)
 }
 
 // Workers returns all workers; the slice is the fleet's own and must not be changed.

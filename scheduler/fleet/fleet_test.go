@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/jobs"
@@ -88,6 +89,88 @@ func TestRequestsInFlightEndWhenTheWorkerFallsSilent(t *testing.T) {
 	require.ErrorIs(t, err, fleet.ErrDown)
 	var fe *fleet.Error
 	require.True(t, errors.As(err, &fe) && fe.System())
+}
+
+// source tells of workers what the test says.
+type source chan []string
+
+func (s source) Watch(ctx context.Context, update func([]string)) error {
+	for {
+		select {
+		case urls := <-s:
+			update(urls)
+			s <- nil // it has been heard
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// A worker that drains leaves its service first, and then ends what it runs.
+func TestAWorkerThatLeavesEndsItsCallsUnlessItFallsSilent(t *testing.T) {
+	for name, want := range map[string]error{"drains": nil, "dies": fleet.ErrDown} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := fleettest.New(t, nil)
+			src, reg := make(source), prometheus.NewRegistry()
+			f := start(t, fleet.Config{Source: src, Register: reg})
+			shown := func() (is bool) {
+				ms, err := reg.Gather()
+				require.NoError(t, err)
+				for _, m := range ms {
+					is = is || m.GetName() == "prairie_gateway_worker_up"
+				}
+				return is
+			}
+			src <- []string{w.URL}
+			<-src
+			soon(t, func() bool { return f.Ready() && shown() }, "up")
+			begun, end, probes := make(chan bool, 1), make(chan bool), make(chan bool)
+			w.Set(func(s *fleettest.State) {
+				s.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+					if r.URL.Path == "/v1/status" {
+						select {
+						case probes <- true:
+						default:
+						}
+						return false
+					}
+					begun <- true
+					select {
+					case <-end:
+					case <-r.Context().Done():
+					}
+					return true
+				}
+			})
+			called := make(chan error, 1)
+			go func() {
+				res, err := f.Workers()[0].Send(context.Background(), fleet.Request{Path: "/v1/invoke"})
+				if err == nil {
+					res.Body.Close()
+				}
+				called <- err
+			}()
+			<-begun
+			src <- nil
+			<-src
+			require.Empty(t, f.Workers())
+			for range 3 { // it is watched on, and no longer shown
+				select {
+				case <-probes:
+				case <-time.After(10 * time.Second):
+					t.Fatal("nobody would notice if it fell silent")
+				}
+			}
+			require.False(t, shown())
+			if want == nil {
+				close(end)
+			} else {
+				w.Set(func(s *fleettest.State) { s.Hang = true })
+			}
+			require.ErrorIs(t, <-called, want)
+		})
+	}
 }
 
 func TestTheOnlyWorkerIsLeftItsCallsWhenItIsBusy(t *testing.T) {

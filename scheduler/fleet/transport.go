@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,8 +30,9 @@ type transport struct {
 	other *http.Transport
 	dial  net.Dialer
 
-	mu   sync.Mutex
-	idle map[string][]*wire // guarded by mu; by address, the last used at the end
+	mu    sync.Mutex         // guards both
+	idle  map[string][]*wire // by address, the last used at the end
+	swept time.Time
 }
 
 // wire is one connection; one request at a time uses it.
@@ -171,22 +173,37 @@ func (t *transport) take(addr string) *wire {
 
 func (t *transport) put(addr string, w *wire) {
 	w.rested = time.Now()
-	old := []*wire{}
+	var old []*wire
 	t.mu.Lock()
-	ws := t.idle[addr]
-	n := 0
-	for n < len(ws) && (w.rested.Sub(ws[n].rested) > maxRest || len(ws)-n >= maxIdle) {
-		n++
+	if w.rested.Sub(t.swept) > maxRest {
+		old = t.sweepLocked(w.rested)
 	}
-	if n > 0 {
-		old = append(old, ws[:n]...)
-		ws = append([]*wire{}, ws[n:]...)
+	ws := t.idle[addr]
+	if len(ws) >= maxIdle {
+		old, ws = append(old, ws[0]), slices.Delete(ws, 0, 1)
 	}
 	t.idle[addr] = append(ws, w)
 	t.mu.Unlock()
 	for _, o := range old {
 		o.Close()
 	}
+}
+
+// sweepLocked takes away what has rested too long, of all workers: one that is gone
+// for good is never asked again, and its connections would stay for ever.
+func (t *transport) sweepLocked(now time.Time) (old []*wire) {
+	t.swept = now
+	for addr, ws := range t.idle {
+		n := 0
+		for n < len(ws) && now.Sub(ws[n].rested) > maxRest {
+			n++
+		}
+		old = append(old, ws[:n]...)
+		if t.idle[addr] = slices.Delete(ws, 0, n); n == len(ws) {
+			delete(t.idle, addr)
+		}
+	}
+	return old
 }
 
 // CloseIdleConnections closes what is at rest.

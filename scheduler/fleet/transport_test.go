@@ -92,6 +92,33 @@ func TestAConnectionThatTheWorkerClosedAtRestIsNoFailure(t *testing.T) {
 	require.EqualValues(t, 3, conns.Load())
 }
 
+func TestConnectionsToAWorkerThatIsGoneForGoodEnd(t *testing.T) {
+	closed := make(chan struct{})
+	gone := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	gone.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			close(closed)
+		}
+	}
+	gone.Start()
+	t.Cleanup(gone.Close)
+	stays, _ := counted(t, func(http.ResponseWriter, *http.Request) {})
+	tr := newTransport()
+	ask := func(srv *httptest.Server) {
+		res, err := send(t, tr, context.Background(), srv.URL, "a")
+		whole(t, res, err)
+	}
+	ask(gone)
+	ask(stays)
+	require.Len(t, tr.idle, 2)
+	tr.idle[gone.Listener.Addr().String()][0].rested = time.Now().Add(-2 * maxRest)
+	tr.swept = time.Now().Add(-2 * maxRest)
+	ask(stays) // nobody asks the other one any more
+	require.Len(t, tr.idle, 1)
+	<-closed
+	tr.CloseIdleConnections()
+}
+
 func TestLeavingClosesTheConnection(t *testing.T) {
 	left := make(chan struct{}, 2)
 	srv, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {

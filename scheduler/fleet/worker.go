@@ -65,12 +65,8 @@ func (w *Worker) Name() string {
 	return w.URL
 }
 
-func (w *Worker) remove() {
-	close(w.gone)
-	w.lost(false)
-}
-
-// lost ends the requests in flight; later ones get a life of their own.
+// lost ends the requests in flight; later ones get a life of their own where the
+// worker stays.
 func (w *Worker) lost(stays bool) {
 	w.mu.Lock()
 	end := w.end
@@ -100,9 +96,12 @@ func (w *Worker) suspect() {
 // when there is no other that could run them: it may just be very busy.
 const patience = 10
 
+// probeUntil probes until ctx ends, or until the worker has left the fleet and
+// nothing is in flight there: one that drains leaves first, and ends what it runs.
 func (w *Worker) probeUntil(ctx context.Context) {
 	tick := time.NewTicker(w.fleet.cfg.Interval)
 	defer tick.Stop()
+	gone := w.gone
 	failed := 0
 	for {
 		err := w.probe(ctx)
@@ -118,20 +117,20 @@ func (w *Worker) probeUntil(ctx context.Context) {
 				w.up.Store(false)
 				w.fleet.cfg.Log.Warn().Err(err).Str("worker", w.URL).Msg("worker is down")
 			}
-			if failed == w.fleet.cfg.Failures && w.fleet.Ready() || failed == patience*w.fleet.cfg.Failures {
+			if n := w.fleet.cfg.Failures; failed >= n && (gone == nil || w.fleet.Ready() || failed >= patience*n) {
 				w.lost(true)
 			}
 		}
-		gauge := 0.0
-		if w.Up() {
-			gauge = 1
+		w.fleet.show(w)
+		if gone == nil && w.inflight.Load() == 0 {
+			w.lost(false) // who still comes is too late
+			return
 		}
-		w.fleet.up.WithLabelValues(w.URL).Set(gauge)
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.gone:
-			return
+		case <-gone:
+			gone = nil
 		case <-tick.C:
 		case <-w.kick:
 			// A worker that refuses connections answers a probe as fast: do not spin on it.
