@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/manifest"
 	"github.com/prairielambda/prairielambda/syncer/git"
@@ -21,7 +23,8 @@ import (
 // Dir is the directory at path as it is now: every file in it but what is
 // called .git and, at the top of a repository, what git ignores. The version is
 // the manifest's digest, so that equal trees are one version. stats, which may be
-// nil, remembers which files need no reading; one Stats belongs to one directory.
+// nil, remembers which files need no reading, and may be told where alone to look
+// (Stats.Changed); one Stats belongs to one directory.
 func Dir(path string, stats *Stats) Source {
 	if stats == nil {
 		stats = &Stats{}
@@ -42,29 +45,36 @@ func (s dirSource) open(ctx context.Context) (tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := git.Ignored(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	ignored := make(map[string]bool, len(names))
-	for _, name := range names {
-		ignored[strings.TrimSuffix(name, "/")] = true
+	look := s.stats.begin(path)
+	if look.asks {
+		names, err := git.Ignored(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		ignored := make(map[string]bool, len(names))
+		for _, name := range names {
+			ignored[strings.TrimSuffix(name, "/")] = true
+		}
+		if !maps.Equal(ignored, look.ignored) {
+			look.at = nil
+		}
+		look.ignored = ignored
 	}
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &dirTree{path: path, fd: fd, stats: s.stats, ignored: ignored, opened: time.Now()}, nil
+	return &dirTree{path: path, fd: fd, stats: s.stats, look: look, opened: time.Now()}, nil
 }
 
 // dirTree reads below one descriptor. Other programs may change the tree at any
 // moment, so that no path is followed through a symlink or upwards.
 type dirTree struct {
-	path    string
-	fd      int
-	stats   *Stats
-	ignored map[string]bool // by path
-	opened  time.Time
+	path   string
+	fd     int
+	stats  *Stats
+	look   *look
+	opened time.Time
 }
 
 func (t *dirTree) version() string  { return "" }
@@ -119,7 +129,7 @@ func (t *dirTree) listOne(d *node, prev *manifest.Manifest) error {
 	dir := d.path()
 	d.kids = make([]*node, 0, len(names))
 	for _, name := range names {
-		if name == ".git" || t.ignored[strings.TrimPrefix(dir+"/"+name, "/")] {
+		if name == ".git" || t.look.ignored[strings.TrimPrefix(dir+"/"+name, "/")] {
 			continue
 		}
 		n := &node{name: name, parent: d, prev: -1}
@@ -205,4 +215,8 @@ func (t *dirTree) readOne(n *node, fn func(*node, int64, io.Reader) error) error
 	return check()
 }
 
-func (t *dirTree) done(root *node) { t.stats.replace(root, t.opened) }
+func (t *dirTree) unchanged(dir *node, _ *manifest.Manifest, was blob.Digest) bool {
+	return !t.look.everywhere() && t.look.was == was && !t.look.holds(dir.path())
+}
+
+func (t *dirTree) done(root *node, as blob.Digest) { t.stats.end(root, t.opened, t.look, as) }

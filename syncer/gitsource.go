@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/head"
 	"github.com/prairielambda/prairielambda/internal/manifest"
 	"github.com/prairielambda/prairielambda/syncer/git"
@@ -46,10 +47,14 @@ func (t *gitTree) facts() *head.Git {
 	return &head.Git{Commit: t.hex(c.ID), Tree: t.hex(c.Tree), Time: c.Time, Title: c.Title, Author: c.Author}
 }
 
-func (t *gitTree) idLen() int   { return t.repo.IDLen() }
-func (t *gitTree) done(*node)   {}
-func (t *gitTree) close() error { return t.repo.Close() }
-func (t *gitTree) root() *node  { return &node{typ: manifest.Dir, id: t.commit.Tree, prev: -1} }
+func (t *gitTree) idLen() int              { return t.repo.IDLen() }
+func (t *gitTree) done(*node, blob.Digest) {}
+func (t *gitTree) close() error            { return t.repo.Close() }
+func (t *gitTree) root() *node             { return &node{typ: manifest.Dir, id: t.commit.Tree, prev: -1} }
+
+func (t *gitTree) unchanged(dir *node, prev *manifest.Manifest, _ blob.Digest) bool {
+	return dir.id != git.ID{} && git.ID(prev.TreeOf(dir.prev)) == dir.id
+}
 
 // list reads each directory's tree and, where there was one, its previous tree:
 // a file with the same id in both is the file that the previous manifest knows.

@@ -76,8 +76,12 @@ type tree interface {
 	// read passes the content of files in order. A file that is not what list
 	// saw ends in an error. r is valid until fn returns.
 	read(ctx context.Context, files []*node, fn func(n *node, size int64, r io.Reader) error) error
-	// done is called after a push that succeeded, with the files' digests set.
-	done(root *node)
+	// unchanged reports whether a directory holds what it held in prev, whose digest
+	// is was, so that it need not be expanded.
+	unchanged(dir *node, prev *manifest.Manifest, was blob.Digest) bool
+	// done is called after a push that succeeded, with the files' digests set and
+	// that of the version's manifest.
+	done(root *node, as blob.Digest)
 	close() error
 }
 

@@ -174,7 +174,7 @@ func (f *filler) node(ctx context.Context, i int) (*node, error) {
 			return k, nil
 		}
 	}
-	return nil, fmt.Errorf("%q is in the previous manifest but not in the same git tree", f.path(i))
+	return nil, &RefusedError{fmt.Sprintf("%q went away while the tree was read; push again", f.path(i))}
 }
 
 func (f *filler) path(i int) string {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/prairielambda/prairielambda/internal/blob"
 )
 
 // TestEditsPatchTheManifest edits contents and modes at random, across every
@@ -50,7 +52,7 @@ func TestEditsPatchTheManifest(t *testing.T) {
 		commit(t, dir, nil)
 		open, err := Git(dir, "HEAD").open(t.Context())
 		require.NoError(t, err)
-		root, err := expand(t.Context(), open, prev)
+		root, err := expand(t.Context(), open, prev, blob.Digest{})
 		require.NoError(t, err)
 		require.NotNil(t, sparse(root, prev, 20), "round %d", i)
 		require.NoError(t, open.close())

@@ -99,7 +99,7 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 	}
 	past := s.recall(ctx, r.Course, cur)
 	defer past.end()
-	root, err := expand(ctx, t, prev)
+	root, err := expand(ctx, t, prev, cur.head.Manifest)
 	if err != nil {
 		return rec, err
 	}
@@ -146,7 +146,7 @@ func (s *Syncer) build(ctx context.Context, r *Report, t tree, closed func() err
 	if err != nil {
 		return rec, err
 	}
-	t.done(root)
+	t.done(root, rec.Manifest)
 	return rec, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -271,7 +272,8 @@ func TestRepushRepairs(t *testing.T) {
 }
 
 // TestRandomTrees pushes random trees through random edits, by git and as a
-// directory, and compares every version with what git archive writes.
+// directory, and compares every version with what git archive writes. A push that
+// is told where to look makes the same of them.
 func TestRandomTrees(t *testing.T) {
 	names := []string{"questions", "elements", "info.json", "infoCourse.json", "serverFilesCourse", "courseInstances", "assessments", "infoCourseInstance.json", "clientFilesQuestion", "thumbnail.png", "a", "b b", "é", "-x", "a.py", "\xff\xfe"}
 	if !machine.Soak() {
@@ -281,14 +283,20 @@ func TestRandomTrees(t *testing.T) {
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		require.NoError(rt, err)
 		gitIn(t, dir, "init", "-q", "-b", "main")
-		s := newStore(t)
+		s, told := newStore(t), &Stats{}
 		for range rapid.IntRange(1, 4).Draw(rt, "commits") {
+			changed := []string{}
 			for range rapid.IntRange(1, 12).Draw(rt, "edits") {
 				parts := rapid.SliceOfN(rapid.SampledFrom(names), 1, 4).Draw(rt, "path")
 				path := filepath.Join(append([]string{dir}, parts...)...)
-				switch rapid.IntRange(0, 9).Draw(rt, "edit") {
+				changed = append(changed, strings.Join(parts, "/"))
+				switch rapid.IntRange(0, 10).Draw(rt, "edit") {
 				case 0:
 					os.RemoveAll(path)
+				case 10:
+					other := rapid.SampledFrom(names).Draw(rt, "renamed")
+					os.Rename(path, filepath.Join(dir, other))
+					changed = append(changed, other)
 				case 1:
 					os.MkdirAll(filepath.Dir(path), 0o755)
 					os.Symlink(rapid.SampledFrom([]string{"a", "./b b", "nowhere/at/all"}).Draw(rt, "target"), path)
@@ -303,9 +311,16 @@ func TestRandomTrees(t *testing.T) {
 				rt.Fatalf("push: %v", err)
 			}
 			require.Equal(rt, archive(t, dir, rev), s.pulled(t, "c", rev))
-			if _, err := s.Push(t.Context(), "d", Dir(dir, nil)); err != nil {
+			all, err := s.Push(t.Context(), "d", Dir(dir, nil))
+			if err != nil {
 				rt.Fatalf("push the directory: %v", err)
 			}
+			told.Changed(changed...)
+			some, err := s.Push(t.Context(), "e", Dir(dir, told))
+			if err != nil {
+				rt.Fatalf("push what changed: %v", err)
+			}
+			require.Equal(rt, all.Manifest, some.Manifest, "%q", changed)
 			want := snapshot(t, dir)
 			require.Equal(rt, want, s.pulled(t, "d", "current"))
 		}

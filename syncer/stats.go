@@ -32,10 +32,12 @@ func newStat(st *unix.Stat_t) *stat {
 // Stats remembers the digests of a directory's files by what stat(2) said of
 // them. The zero value is empty. Safe for concurrent use.
 type Stats struct {
-	mu    sync.Mutex // guards files
+	mu    sync.Mutex // guards what follows
 	files map[string]known
+	last  look // what the push that filled it found; not saved
 }
 
+// known is of one file. A zero stat, which no file has, says that it must be read.
 type known struct {
 	stat
 	digest blob.Digest
@@ -52,8 +54,16 @@ func (s *Stats) lookup(path string, st *stat) (blob.Digest, bool) {
 // change within one tick of the clock could not be told from it afterwards.
 const settled = 50 * time.Millisecond
 
-func (s *Stats) replace(root *node, read time.Time) {
-	files := make(map[string]known, len(s.files))
+// end keeps what a push that read the directory at a time has found, and that the
+// directory was then the version of that manifest. Where it looked only in some
+// places, the others stay as they were.
+func (s *Stats) end(root *node, read time.Time, l *look, as blob.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = look{was: as, ignored: l.ignored, rules: l.rules}
+	if l.everywhere() || s.files == nil {
+		s.files = make(map[string]known, len(s.files))
+	}
 	limit := read.Add(-settled).UnixNano()
 	var walk func(n *node, path string)
 	walk = func(n *node, path string) {
@@ -63,14 +73,13 @@ func (s *Stats) replace(root *node, read time.Time) {
 			case k.typ == manifest.Dir:
 				walk(k, p)
 			case k.typ == manifest.File && k.known && k.stat.ctime < limit && k.stat.mtime < limit:
-				files[p] = known{*k.stat, k.digest}
+				s.files[p] = known{*k.stat, k.digest}
+			case k.typ == manifest.File:
+				s.files[p] = known{}
 			}
 		}
 	}
 	walk(root, "")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.files = files
 }
 
 const statsMagic = "prstats1"
@@ -114,7 +123,7 @@ func (s *Stats) Save(path string) error {
 	w.WriteString(statsMagic)
 	s.mu.Lock()
 	for name, k := range s.files {
-		if len(name) > 1<<16-1 {
+		if len(name) > 1<<16-1 || k.stat == (stat{}) {
 			continue
 		}
 		var b []byte

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/prairielambda/prairielambda/internal/blob"
 	"github.com/prairielambda/prairielambda/internal/manifest"
 )
 
 // expand reads the tree level by level, down to the directories that are as
-// they were, and gives each directory its place in the course's layout.
-func expand(ctx context.Context, t tree, prev *manifest.Manifest) (*node, error) {
+// they were in prev, whose digest is was, and gives each directory its place in
+// the course's layout.
+func expand(ctx context.Context, t tree, prev *manifest.Manifest, was blob.Digest) (*node, error) {
 	root := t.root()
 	if prev != nil {
 		root.prev = 0
@@ -30,7 +32,7 @@ func expand(ctx context.Context, t tree, prev *manifest.Manifest) (*node, error)
 					continue
 				}
 				// An equal tree in an equal state has equal chunks below it.
-				k.same = k.prev >= 0 && d.was == d.state && k.id != [32]byte{} && prev.TreeLen() == t.idLen() && prev.TreeOf(k.prev) == k.id
+				k.same = k.prev >= 0 && d.was == d.state && prev.TreeLen() == t.idLen() && t.unchanged(k, prev, was)
 				if k.same {
 					k.state, k.chunk = d.state.Enter(k.name, func(f string) bool { return prevHas(prev, k.prev, f) })
 				} else {

@@ -80,7 +80,7 @@ func serveDev(ctx context.Context, env *cli.Env, s *stack, version string, ln ne
 	group.Go(func() error { return s.ended(gctx) })
 	group.Go(func() error { s.tidy(gctx); return nil })
 	group.Go(func() error {
-		return watch(gctx, s.source, env.Log, func() { s.follow(gctx, env, page) })
+		return watch(gctx, s.source, env.Log, func(paths []string) { s.follow(gctx, env, page, paths) })
 	})
 	group.Go(func() error {
 		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
@@ -116,10 +116,14 @@ func front(gateway, page http.Handler) http.Handler {
 	})
 }
 
-// follow makes the working tree the version shown, or says why it cannot be.
-func (s *stack) follow(ctx context.Context, env *cli.Env, page *preview.Server) {
+// follow makes the working tree the version shown, or says why it cannot be. It
+// changed at paths and below them only, or, if they are nil, anywhere.
+func (s *stack) follow(ctx context.Context, env *cli.Env, page *preview.Server, paths []string) {
 	begin := time.Now()
 	s.buildRecipes(ctx)
+	if paths != nil {
+		s.stats.Changed(paths...)
+	}
 	version, err := s.push(ctx)
 	if ctx.Err() != nil {
 		return

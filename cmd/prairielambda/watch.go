@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -19,44 +20,84 @@ const (
 	// longestQuiet bounds the waiting while git writes a whole tree.
 	longestQuiet = 200 * time.Millisecond
 	poll         = 500 * time.Millisecond
+	// untold is how long after the last change everything is looked at: a write
+	// through a mapping, or on another machine, makes no event.
+	untold = 2 * time.Second
 )
 
 // watch calls changed, never twice at once, after each change below dir, until
-// ctx ends. Where the kernel does not tell, it calls it all the time: a push of
-// a tree that did not change costs one stat a file.
-func watch(ctx context.Context, dir string, log zerolog.Logger, changed func()) error {
+// ctx ends: with the paths, relative to dir, below which alone something changed
+// since the call before, or with nil where it cannot know. Where the kernel does
+// not tell, it calls it all the time: a push of a tree that did not change costs
+// one stat a file.
+func watch(ctx context.Context, dir string, log zerolog.Logger, changed func(paths []string)) error {
 	if silent(dir) {
 		log.Info().Msg("this filesystem does not tell about changes; looking twice a second")
 		return pollTree(ctx, changed)
 	}
-	w, err := fsnotify.NewWatcher()
+	for ctx.Err() == nil {
+		w, err := newWatcher(dir)
+		if err == nil {
+			changed(nil) // what happened before it watched
+			err = errors.Join(w.follow(ctx, changed), w.Close())
+		}
+		if err != nil {
+			log.Warn().Err(err).Msg("cannot watch everything (see fs.inotify.max_user_watches); looking twice a second")
+			return pollTree(ctx, changed)
+		}
+	}
+	return nil
+}
+
+// watcher watches a directory with all that is in it.
+type watcher struct {
+	*fsnotify.Watcher
+	dir   string
+	dirs  map[string]bool // those watched
+	paths []string        // changed since they were taken
+	lost  bool            // the kernel dropped events, or tells them by names that a directory had
+	err   error           // a directory could not be watched
+}
+
+func newWatcher(dir string) (*watcher, error) {
+	fs, err := fsnotify.NewWatcher()
 	if err != nil {
-		log.Warn().Err(err).Msg("cannot watch; looking twice a second")
-		return pollTree(ctx, changed)
+		return nil, err
 	}
-	defer w.Close()
-	if err := addTree(w, dir); err != nil {
-		log.Warn().Err(err).Msg("cannot watch everything (see fs.inotify.max_user_watches); looking twice a second")
-		return pollTree(ctx, changed)
+	w := &watcher{Watcher: fs, dir: dir, dirs: map[string]bool{}}
+	if err := w.addTree(dir); err != nil {
+		return nil, errors.Join(err, w.Close())
 	}
-	changed() // what happened between the first push and now
+	return w, nil
+}
+
+// follow returns nil where ctx ends or another watcher must begin.
+func (w *watcher) follow(ctx context.Context, changed func(paths []string)) error {
+	var sure <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-w.Errors: // an overflow: anything may have changed
-			log.Debug().Err(err).Msg("watch")
-			_ = addTree(w, dir)
+		case <-sure:
+			sure = nil
+			changed(nil)
+			continue
+		case <-w.Errors:
+			w.lost = true
 		case e := <-w.Events:
-			grown(w, e)
+			w.note(e)
 		}
-		settle(ctx, w)
-		changed()
+		w.settle(ctx)
+		if w.lost || w.err != nil {
+			return w.err
+		}
+		changed(w.paths)
+		w.paths, sure = nil, time.After(untold)
 	}
 }
 
 // settle reads events until none has come for a moment.
-func settle(ctx context.Context, w *fsnotify.Watcher) {
+func (w *watcher) settle(ctx context.Context) {
 	end := time.NewTimer(longestQuiet)
 	defer end.Stop()
 	for {
@@ -64,7 +105,7 @@ func settle(ctx context.Context, w *fsnotify.Watcher) {
 		select {
 		case e := <-w.Events:
 			t.Stop()
-			grown(w, e)
+			w.note(e)
 		case <-t.C:
 			return
 		case <-end.C:
@@ -77,29 +118,39 @@ func settle(ctx context.Context, w *fsnotify.Watcher) {
 	}
 }
 
-// grown watches a directory that appeared, with all that is in it by now.
-func grown(w *fsnotify.Watcher, e fsnotify.Event) {
-	if e.Has(fsnotify.Create) {
-		_ = addTree(w, e.Name) // not a directory, or gone again
+// note watches a directory that appeared, with all that is in it by now.
+func (w *watcher) note(e fsnotify.Event) {
+	p, err := filepath.Rel(w.dir, e.Name)
+	if err != nil {
+		p = "."
+	}
+	w.paths = append(w.paths, p)
+	switch {
+	case e.Has(fsnotify.Create):
+		w.err = errors.Join(w.err, w.addTree(e.Name))
+	case w.dirs[e.Name] && e.Has(fsnotify.Rename):
+		w.lost = true // what is watched below it goes by its old name
 	}
 }
 
-func addTree(w *fsnotify.Watcher, dir string) error {
-	return filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+// addTree watches what is at top and below, unless it is gone again.
+func (w *watcher) addTree(top string) error {
+	return filepath.WalkDir(top, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return nil // gone since it was listed
 		}
 		if d.Name() == ".git" {
 			return filepath.SkipDir
 		}
-		if err := w.Add(p); err != nil {
+		if err := w.Add(p); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
 			return fmt.Errorf("watch %s: %w", p, err)
 		}
+		w.dirs[p] = true
 		return nil
 	})
 }
 
-func pollTree(ctx context.Context, changed func()) error {
+func pollTree(ctx context.Context, changed func(paths []string)) error {
 	t := time.NewTicker(poll)
 	defer t.Stop()
 	for {
@@ -107,7 +158,7 @@ func pollTree(ctx context.Context, changed func()) error {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
-			changed()
+			changed(nil)
 		}
 	}
 }
