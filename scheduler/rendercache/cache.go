@@ -236,17 +236,18 @@ func (c *Cache) dropLocked(el *list.Element) {
 	c.bytes -= e.bytes
 }
 
-// Purge forgets every result. What is being computed reaches its callers but is not kept.
-func (c *Cache) Purge() error {
+// Purge forgets every result. What is being computed reaches its callers but is not
+// kept. Memory comes last: what is read from the disk until then goes with it.
+func (c *Cache) Purge() (err error) {
+	if c.disk != nil {
+		err = c.disk.purge()
+	}
 	c.mu.Lock()
 	c.era++
 	c.recent.Init()
 	c.entries, c.flights, c.bytes = map[Key]*list.Element{}, map[Key]*flight{}, 0
 	c.mu.Unlock()
-	if c.disk == nil {
-		return nil
-	}
-	if err := c.disk.purge(); err != nil {
+	if err != nil {
 		return fmt.Errorf("render cache: purge: %w", err)
 	}
 	return nil

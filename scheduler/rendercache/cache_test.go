@@ -308,6 +308,23 @@ func TestPurgeForgetsAlsoWhatIsUnderWay(t *testing.T) {
 	})
 }
 
+// A page that is read from the disk just before it is emptied must not stay in memory.
+func TestPurgeEmptiesTheDiskBeforeTheMemory(t *testing.T) {
+	c := open(t, Config{Dir: t.TempDir()})
+	look(t, c, Key{1}, "old")
+	c.disk.mu.Lock()
+	purged := make(chan error, 1)
+	go func() { purged <- c.Purge() }()
+	time.Sleep(20 * time.Millisecond) // for a purge that would not wait for the disk
+	c.mu.Lock()
+	require.Len(t, c.entries, 1, "the disk is still full")
+	c.mu.Unlock()
+	c.disk.mu.Unlock()
+	require.NoError(t, <-purged)
+	_, how := look(t, c, Key{1}, "new")
+	require.Equal(t, "miss", how)
+}
+
 func TestDisk(t *testing.T) {
 	dir := t.TempDir()
 	c := open(t, Config{Dir: dir})

@@ -65,7 +65,7 @@ func openDisk(dir string, budget int64, ttl time.Duration) (*disk, error) {
 	}
 	slices.SortFunc(all, func(a, b found) int { return a.at.Compare(b.at) })
 	for _, f := range all {
-		d.remove(d.add(f.key, f.size, 0))
+		d.remove(d.addLocked(f.key, f.size)) // nobody else knows it yet
 	}
 	return d, nil
 }
@@ -136,20 +136,19 @@ func (d *disk) put(k Key, res *jobs.Result, era uint64) {
 	if err != nil {
 		return
 	}
-	if err := os.Rename(tmp, d.path(k)); err != nil {
+	d.mu.Lock()
+	if era != d.era || os.Rename(tmp, d.path(k)) != nil {
+		d.mu.Unlock()
 		os.Remove(tmp)
 		return
 	}
-	d.remove(d.add(k, int64(len(sum)+len(b)), era))
+	victims := d.addLocked(k, int64(len(sum)+len(b)))
+	d.mu.Unlock()
+	d.remove(victims)
 }
 
-// add counts a file and returns those that no longer fit.
-func (d *disk) add(k Key, size int64, era uint64) (victims []Key) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if era != d.era {
-		return []Key{k}
-	}
+// addLocked counts a file and returns those that no longer fit.
+func (d *disk) addLocked(k Key, size int64) (victims []Key) {
 	if old, ok := d.files[k]; ok {
 		d.used -= old
 		d.order = slices.DeleteFunc(d.order, func(o Key) bool { return o == k })
