@@ -47,7 +47,8 @@ func (h *Host) rlimits(l jobs.Limits, fork bool) []rlimit {
 		room += 512 << 20 // what the interpreter had before the call
 		r = append(r, rlimit{unix.RLIMIT_AS, uint64(l.Memory) + 2<<30})
 	} else {
-		processes += 16 // threads of the stage, which end when it becomes the program
+		processes += 16   // threads of the stage, which end when it becomes the program
+		room += 128 << 20 // and its heap, of which it may need more until then
 	}
 	return append(r, rlimit{unix.RLIMIT_DATA, room}, rlimit{unix.RLIMIT_NPROC, processes})
 }

@@ -29,8 +29,8 @@ var testLimits = jobs.Limits{
 func newHost(t testing.TB, slots int) *Host {
 	t.Helper()
 	machine.Root(t)
-	// User ids that other packages' tests, which run meanwhile, do not use: see processesOf.
-	h, err := Open(Config{Slots: slots, BaseUID: 41000, Dir: t.TempDir(), Tier: Tier(os.Getenv(innerTier)), Cgroup: os.Getenv(innerCgroup)})
+	// User ids that other tests, which run meanwhile, hardly use: see processesOf.
+	h, err := Open(Config{Slots: slots, BaseUID: 41000 + os.Getpid()%1000*16, Dir: t.TempDir(), Tier: Tier(os.Getenv(innerTier)), Cgroup: os.Getenv(innerCgroup)})
 	require.NoError(t, err)
 	t.Cleanup(h.Close)
 	return h
