@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -197,9 +198,17 @@ func TestFramesOverAWebSocket(t *testing.T) {
 		require.Len(t, f, 3)
 	}
 
-	w.Set(func(s *fleettest.State) { s.Delay = time.Hour })
+	var followed sync.Once
+	w.Set(func(s *fleettest.State) {
+		s.Delay = time.Hour
+		s.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+			if strings.HasPrefix(r.URL.Path, "/v1/runs/") {
+				followed.Do(func() { go w.Crash() })
+			}
+			return false
+		}
+	})
 	require.NoError(t, c.Write(ctx, websocket.MessageText, []byte(`{"action":"execute","data":`+ada+`}`)))
-	time.AfterFunc(50*time.Millisecond, w.Crash)
 	_, b, err := c.Read(ctx)
 	require.NoError(t, err)
 	require.Contains(t, string(b), `"internal_error"`)

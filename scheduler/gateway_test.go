@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -63,7 +64,9 @@ func sample() map[string]fleettest.Course {
 	}}
 }
 
-// gateway starts one in front of ws; it is probing and ready when this returns.
+var up = regexp.MustCompile(`(?m)^prairie_gateway_worker_up\{.*\} 1$`)
+
+// gateway starts one in front of ws; it is probing and all are up when this returns.
 func gateway(t *testing.T, cfg scheduler.Config, ws ...*fleettest.Worker) (*scheduler.Gateway, string) {
 	t.Helper()
 	for _, w := range ws {
@@ -78,7 +81,7 @@ func gateway(t *testing.T, cfg scheduler.Config, ws ...*fleettest.Worker) (*sche
 	t.Cleanup(func() { srv.Close(); stop(); wg.Wait() })
 	if len(ws) > 0 {
 		require.Eventually(t, func() bool {
-			if len(ws) > 1 && strings.Count(get(t, srv.URL+"/metrics").body, "prairie_gateway_worker_up{") < len(ws) {
+			if len(ws) > 1 && len(up.FindAllString(get(t, srv.URL+"/metrics").body, -1)) < len(ws) {
 				return false
 			}
 			return get(t, srv.URL+"/readyz").status == http.StatusOK

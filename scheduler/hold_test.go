@@ -79,15 +79,27 @@ func TestACallThatFindsNoWorkerStartsOneAndWaitsForIt(t *testing.T) {
 func TestCallsWaitForAWorkerNoLongerThanTheyMayAndNotWithoutBound(t *testing.T) {
 	s := &starter{asked: make(chan int)}
 	_, url := gateway(t, scheduler.Config{Source: s, MaxHeld: 1, Scale: &scale.Config{}})
-	first := make(chan reply)
+	question := url + "/courses/tam212/" + v1 + "/question/addNumbers"
+	first, leave := context.WithCancel(t.Context())
+	defer leave()
+	req, err := http.NewRequestWithContext(first, http.MethodPost, question, strings.NewReader(generate))
+	require.NoError(t, err)
+	left := make(chan error, 1)
 	go func() {
-		first <- post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate, "Prairie-Deadline", "2000")
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil {
+			res.Body.Close()
+		}
+		left <- err
 	}()
 	held(t, url, 1)
-	r := post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate)
+	r := post(t, question, generate)
 	require.Equal(t, http.StatusTooManyRequests, r.status)
 	require.True(t, r.fault(t).Retryable)
-	r = <-first
+	leave()
+	require.Error(t, <-left)
+	held(t, url, 0)
+	r = post(t, question, generate, "Prairie-Deadline", "50")
 	require.Equal(t, http.StatusGatewayTimeout, r.status)
 	require.Equal(t, "deadline_exceeded", r.fault(t).Code)
 }

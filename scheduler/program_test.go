@@ -96,7 +96,14 @@ func TestTwoWorkersForOneProgram(t *testing.T) {
 func TestAlwaysUsesTwoSandboxesOfTheOnlyWorker(t *testing.T) {
 	w := printer(t, "a", "3.11")
 	_, url := gateway(t, scheduler.Config{}, w)
-	w.Set(func(s *fleettest.State) { s.Delay = 100 * time.Millisecond })
+	w.Set(func(s *fleettest.State) {
+		s.Program = func(ctx context.Context, _ jobs.Program) jobs.ProgramResult {
+			for w.Programs.Load() < 2 && ctx.Err() == nil { // neither ends before both have begun
+				time.Sleep(time.Millisecond)
+			}
+			return jobs.ProgramResult{Outcome: jobs.OK}
+		}
+	})
 	require.Equal(t, http.StatusOK, post(t, url+"/run", hello).status)
 	require.EqualValues(t, 2, w.Programs.Load())
 	require.Equal(t, http.StatusOK, post(t, url+"/run", strings.Replace(hello, "always", "off", 1)).status)

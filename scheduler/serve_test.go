@@ -28,7 +28,7 @@ func TestDrainAnswersWhatIsInFlight(t *testing.T) {
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	served := make(chan error, 1)
-	go func() { served <- g.Serve(ctx, ln, 200*time.Millisecond, 10*time.Second) }()
+	go func() { served <- g.Serve(ctx, ln, time.Second, 10*time.Second) }()
 	url := "http://" + ln.Addr().String()
 	require.Eventually(t, func() bool { return get(t, url+"/readyz").status == http.StatusOK }, 10*time.Second, 2*time.Millisecond)
 

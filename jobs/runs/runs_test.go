@@ -267,14 +267,17 @@ func TestClosingEndsRunsAndTellsTheirReaders(t *testing.T) {
 }
 
 func TestARunIsKeptForItsTimeAndHasATimeOfItsOwn(t *testing.T) {
-	s := open(t, t.TempDir(), func(ctx context.Context, _ *jobs.Program, _ Watcher) (*jobs.ProgramResult, error) {
+	dir := t.TempDir()
+	s := open(t, dir, func(ctx context.Context, _ *jobs.Program, _ Watcher) (*jobs.ProgramResult, error) {
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
-	}, func(c *Config) { c.Keep, c.Longest = 300*time.Millisecond, 10*time.Millisecond })
+	}, func(c *Config) { c.Longest = 10 * time.Millisecond })
 	id, err := s.Create(request(jobs.Program{}))
 	require.NoError(t, err)
 	_, last := follow(t, s, id)
 	require.Equal(t, jobs.Timeout, last.Outcome)
+	require.NoError(t, s.Close())
+	s = open(t, dir, hello, func(c *Config) { c.Keep = 50 * time.Millisecond })
 	require.Eventually(t, func() bool {
 		_, err := s.Read(context.Background(), id, "me", 0, 0)
 		_, gone := os.Stat(filepath.Join(s.cfg.Dir, id)) // a moment after nobody finds it

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -177,13 +178,22 @@ func TestTheOnlyWorkerIsLeftItsCallsWhenItIsBusy(t *testing.T) {
 	w := fleettest.New(t, map[string]fleettest.Course{"c": {Current: "v", Versions: map[string]fleettest.Version{"v": {}}}})
 	f := start(t, fleet.Config{Workers: []string{w.URL}})
 	soon(t, f.Ready, "up")
+	var probes atomic.Int64
+	enough := make(chan struct{}) // are missed: more than take another worker's calls away
 	w.Set(func(s *fleettest.State) {
-		s.Delay = 1200 * time.Millisecond // three probes of 200 ms fail meanwhile
 		s.Before = func(_ http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path == "/v1/status" {
-				<-r.Context().Done()
+			if r.URL.Path != "/v1/status" {
+				select {
+				case <-enough:
+				case <-r.Context().Done():
+				}
+				return false
 			}
-			return r.URL.Path == "/v1/status"
+			if probes.Add(1) == 5 {
+				close(enough)
+			}
+			<-r.Context().Done()
+			return true
 		}
 	})
 	var res jobs.Result

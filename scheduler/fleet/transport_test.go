@@ -120,9 +120,10 @@ func TestConnectionsToAWorkerThatIsGoneForGoodEnd(t *testing.T) {
 }
 
 func TestLeavingClosesTheConnection(t *testing.T) {
-	left := make(chan struct{}, 2)
+	begun, left := make(chan struct{}, 2), make(chan struct{}, 2)
 	srv, _ := counted(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
+		begun <- struct{}{}
 		if r.URL.Path == "/begun" {
 			w.Write([]byte("x"))
 			http.NewResponseController(w).Flush()
@@ -132,7 +133,7 @@ func TestLeavingClosesTheConnection(t *testing.T) {
 	})
 	tr := newTransport()
 	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(50*time.Millisecond, cancel)
+	go func() { <-begun; cancel() }()
 	_, err := send(t, tr, ctx, srv.URL, "a")
 	require.Error(t, err)
 	<-left

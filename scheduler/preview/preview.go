@@ -124,7 +124,11 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Close lets the listeners go and closes the database.
+// Hush lets those go who listen for changes: without it a server of the page does
+// not come to the end of its requests.
+func (s *Server) Hush() { s.hub.close() }
+
+// Close ends the grading and closes the database, when no request runs any more.
 func (s *Server) Close() error {
 	s.cancel()
 	s.hub.close()

@@ -28,11 +28,13 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	slow := make(chan struct{}, 1)
 	worker := fleettest.New(t, map[string]fleettest.Course{"tam212": {Current: "1234567", Versions: map[string]fleettest.Version{"1234567": {
 		Chunks: map[string]string{"elements": "e"},
 		Functions: map[string]fleettest.Func{
 			"question/a/b.generate": fleettest.Data(func(d map[string]any) { d["params"] = map[string]any{} }),
 			"question/slow.generate": func(_ context.Context, _ jobs.Call, d map[string]any) jobs.CallResult {
+				slow <- struct{}{}
 				time.Sleep(time.Second)
 				return fleettest.OK(d)
 			},
@@ -48,7 +50,16 @@ func TestScripts(t *testing.T) {
 			e.Setenv("ADDR", addr)
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"http": call, "code": exitCode, "field": field},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"http": call, "code": exitCode, "field": field,
+			"begun": func(ts *testscript.TestScript, _ bool, _ []string) {
+				select {
+				case <-slow:
+				case <-time.After(20 * time.Second):
+					ts.Fatalf("the slow call never began")
+				}
+			},
+		},
 	})
 }
 
