@@ -60,7 +60,7 @@ func faultOf(err error) *fault {
 	case errors.Is(err, fleet.ErrLongMissing):
 		f = refuse(http.StatusNotFound, jobs.RunMissing, "no run has this identifier")
 	case errors.Is(err, fleet.ErrLongFull):
-		f = refuse(http.StatusTooManyRequests, "busy", err.Error())
+		f = refuse(http.StatusTooManyRequests, "busy", fleet.ErrLongFull.Error()) // err may name an agent that was being asked
 		f.body.Retryable, f.retryAfter = true, 2*time.Second
 	case errors.As(err, &we):
 		f = workerFault(we)

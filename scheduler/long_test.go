@@ -2,6 +2,7 @@ package scheduler_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func (l *longs) Name() string { return "nomad/x" }
 func (l *longs) Start(_ context.Context, _ string, run *jobs.RunRequest) (string, error) {
 	l.grading = run.Grading
 	if l.room--; l.room < 0 {
-		return "", fleet.ErrLongFull
+		return "", fmt.Errorf("count long runs: Get http://10.0.0.1:4646: %w", fleet.ErrLongFull)
 	}
 	return longID, nil
 }
@@ -66,4 +67,5 @@ func TestRunsThatAskForMoreTimeLeaveTheWorkers(t *testing.T) {
 	r = post(t, url+"/run_program/", body)
 	require.Equal(t, http.StatusTooManyRequests, r.status)
 	require.True(t, r.fault(t).Retryable)
+	require.NotContains(t, r.body, "10.0.0.1", "addresses stay inside")
 }
