@@ -1,13 +1,13 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"time"
 
@@ -142,8 +142,8 @@ func (g *Gateway) readRun(ctx context.Context, x *exchange, id string, from int,
 		return g.readBuild(ctx, x, run, from, wait)
 	}
 	holds := func(w *fleet.Worker) bool { return is(w.Name()) }
-	if !slices.ContainsFunc(g.fleet.Workers(), holds) {
-		return nil, missing
+	if found, err := g.named(ctx, is); !found {
+		return nil, cmp.Or[error](err, missing)
 	}
 	q := url.Values{"owner": {x.note.token}, "from": {strconv.Itoa(from)}, "wait": {strconv.FormatInt(wait.Milliseconds(), 10)}}
 	req := fleet.Request{Path: "/v1/runs/" + run + "?" + q.Encode(), Header: traceOf(x.r), ID: x.id}

@@ -158,6 +158,29 @@ func TestRunsThatCannotBeRead(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, post(t, url+"/run_program/", strings.Replace(ada, "main.adb", "main.cpp", 2)).status, "no worker offers C++")
 }
 
+// A gateway that has just begun does not know yet who its workers are.
+func TestARunIsNotMissingBeforeItsWorkerHasSaidWhoItIs(t *testing.T) {
+	w := teller(t, 0)
+	_, first := gateway(t, scheduler.Config{}, w)
+	id := begin(t, first)
+	poll := fmt.Sprintf(`{"identifier":%q,"read":2}`, id)
+	stranger := fmt.Sprintf(`{"identifier":%q,"read":0}`, "000000000000"+id[12:])
+	w.Set(func(s *fleettest.State) { s.Hang = true })
+	_, url := gateway(t, scheduler.Config{Workers: []string{w.URL}}, fleettest.New(t, nil))
+	answers := make(chan reply, 2)
+	go func() { answers <- post(t, url+"/check_output/", poll) }()
+	held(t, url, 1)
+	w.Set(func(s *fleettest.State) { s.Hang = false })
+	r := <-answers
+	require.Equal(t, http.StatusOK, r.status, r.body)
+	require.Contains(t, r.body, "line 2 of run")
+	require.Equal(t, http.StatusNotFound, post(t, url+"/check_output/", stranger).status)
+
+	_, url = gateway(t, scheduler.Config{Workers: []string{"http://127.0.0.1:1"}, Patience: 50 * time.Millisecond}, w)
+	require.Equal(t, http.StatusOK, post(t, url+"/check_output/", poll).status)
+	require.Equal(t, http.StatusServiceUnavailable, post(t, url+"/check_output/", stranger).status, "nobody knows")
+}
+
 func TestFramesOverAWebSocket(t *testing.T) {
 	w := teller(t, 5*time.Millisecond)
 	_, url := gateway(t, scheduler.Config{Patience: 50 * time.Millisecond}, w)

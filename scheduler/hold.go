@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prairielambda/prairielambda/scheduler/fleet"
@@ -60,6 +61,26 @@ func (g *Gateway) patience(ctx context.Context) (context.Context, context.Cancel
 // await waits for a worker that only lets through, within ctx and among a
 // bounded number of others.
 func (g *Gateway) await(ctx context.Context, only func(*fleet.Worker) bool) error {
+	return g.hold(func() error { return g.fleet.Await(ctx, only) })
+}
+
+// named reports whether there is a worker with such a name. One that has not said yet
+// who it is may be the one: it is waited for as long as any that is not there.
+func (g *Gateway) named(ctx context.Context, is func(string) bool) (found bool, err error) {
+	if slices.ContainsFunc(g.fleet.Workers(), func(w *fleet.Worker) bool { return is(w.Name()) }) {
+		return true, nil
+	}
+	wait, cancel := g.patience(ctx)
+	defer cancel()
+	err = g.hold(func() error {
+		found, err = g.fleet.AwaitName(wait, is)
+		return err
+	})
+	return found, err
+}
+
+// hold waits among a bounded number of others.
+func (g *Gateway) hold(wait func() error) error {
 	defer g.held.Add(-1)
 	if g.held.Add(1) > int64(g.cfg.MaxHeld) {
 		f := refuse(http.StatusTooManyRequests, "busy", "too many calls wait for a worker")
@@ -69,5 +90,5 @@ func (g *Gateway) await(ctx context.Context, only func(*fleet.Worker) bool) erro
 	if g.scaler != nil {
 		g.scaler.Wake()
 	}
-	return g.fleet.Await(ctx, only)
+	return wait()
 }

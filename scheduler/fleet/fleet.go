@@ -65,7 +65,7 @@ type Fleet struct {
 	mu      sync.Mutex // guards workers, root and came
 	workers []*Worker  // replaced as a whole, never changed in place
 	root    context.Context
-	came    chan struct{} // closed when the next worker comes up
+	came    chan struct{} // closed when the next worker comes up, tells its name or leaves
 }
 
 // New returns a fleet of cfg.Workers. Until Run is called nobody is probed and
@@ -170,6 +170,7 @@ func (f *Fleet) set(urls []string) error {
 			f.watch(root, w)
 		}
 	}
+	f.announce()
 	return nil
 }
 
@@ -212,11 +213,29 @@ func (f *Fleet) Any(only func(*Worker) bool) bool {
 
 // Await returns once there is Any, or with ctx's cause.
 func (f *Fleet) Await(ctx context.Context, only func(*Worker) bool) error {
+	return f.until(ctx, func() bool { return f.Any(only) })
+}
+
+// AwaitName returns once there is a worker whose name is lets through, up or not,
+// or all workers have told theirs and there is none; or with ctx's cause.
+func (f *Fleet) AwaitName(ctx context.Context, is func(string) bool) (found bool, err error) {
+	err = f.until(ctx, func() bool {
+		told := true
+		for _, w := range f.Workers() {
+			found, told = found || is(w.Name()), told && w.Runtimes() != ""
+		}
+		return found || told
+	})
+	return found, err
+}
+
+// until waits for what a worker that comes or goes may bring about.
+func (f *Fleet) until(ctx context.Context, ok func() bool) error {
 	for {
 		f.mu.Lock()
 		came := f.came
 		f.mu.Unlock()
-		if f.Any(only) {
+		if ok() {
 			return nil
 		}
 		select {
@@ -227,7 +246,7 @@ func (f *Fleet) Await(ctx context.Context, only func(*Worker) bool) error {
 	}
 }
 
-// announce wakes who awaits a worker.
+// announce wakes who waits until something is so.
 func (f *Fleet) announce() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

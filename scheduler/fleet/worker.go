@@ -171,9 +171,12 @@ func (w *Worker) probe(ctx context.Context) error {
 		return fmt.Errorf("probe %s: %w", w.URL, err)
 	}
 	sum := sha256.Sum256(append(runtimes, st.Tier...))
-	w.state.Store(&state{status: st, digest: hex.EncodeToString(sum[:])})
-	if !w.up.Swap(!st.Draining) && !st.Draining {
+	before := w.state.Swap(&state{status: st, digest: hex.EncodeToString(sum[:])})
+	came := !w.up.Swap(!st.Draining) && !st.Draining
+	if came || before.digest == "" || before.status.Name != st.Name {
 		w.fleet.announce()
+	}
+	if came {
 		w.fleet.cfg.Log.Info().Str("worker", w.URL).Str("tier", st.Tier).Int("slots", st.Slots).Msg("worker is up")
 	}
 	return nil
