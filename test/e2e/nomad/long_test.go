@@ -96,6 +96,16 @@ func (d *Deployment) dispatched(t *testing.T, run string) (n int) {
 
 func longRunsAreJobsOfTheirOwn(t *testing.T, d *Deployment, gateway string) {
 	one := []string{gateway}
+	begun := func(run string) {
+		t.Helper()
+		require.NoError(t, Await(t.Context(), "its first output", func() error {
+			o, err := d.poll(gateway, run, 0)
+			if err == nil && len(o.Lines) == 0 {
+				err = fmt.Errorf("none yet")
+			}
+			return err
+		}))
+	}
 	run, err := d.begin(gateway, "once", submission("import time\nprint('first', flush=True)\ntime.sleep(1)\nprint('last')"))
 	require.NoError(t, err)
 	again, err := d.begin(gateway, "once", submission("import time\nprint('first', flush=True)\ntime.sleep(1)\nprint('last')"))
@@ -139,12 +149,7 @@ func longRunsAreJobsOfTheirOwn(t *testing.T, d *Deployment, gateway string) {
 	// Cancelled.
 	run, err = d.begin(gateway, "", submission("import time\nprint('begun', flush=True)\ntime.sleep(80)\nprint('never')"))
 	require.NoError(t, err)
-	require.NoError(t, Await(t.Context(), "its first output", func() error {
-		if o, err = d.poll(gateway, run, 0); err == nil && len(o.Lines) == 0 {
-			err = fmt.Errorf("none yet")
-		}
-		return err
-	}))
+	begun(run)
 	status, answer, err := other.request(http.MethodDelete, gateway+"/run_program/"+run, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, http.StatusNotFound, status, "another's run: %s", answer)
@@ -165,9 +170,7 @@ func longRunsAreJobsOfTheirOwn(t *testing.T, d *Deployment, gateway string) {
 		begin := time.Now()
 		run, err := d.begin(gateway, "", submission("print('x')"))
 		require.NoError(t, err)
-		o, err := d.poll(gateway, run, 0)
-		require.NoError(t, err)
-		require.NotEmpty(t, o.Lines)
+		begun(run)
 		first = append(first, time.Since(begin))
 	}
 	by := truth(t, d, "raw_exec")
