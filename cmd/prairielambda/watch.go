@@ -65,7 +65,10 @@ func newWatcher(dir string) (*watcher, error) {
 		return nil, err
 	}
 	w := &watcher{Watcher: fs, dir: dir, dirs: map[string]bool{}}
-	if err := w.addTree(dir); err != nil {
+	if err = w.addTree(dir); err == nil && !w.dirs[dir] {
+		err = fmt.Errorf("watch %s: it is not there", dir)
+	}
+	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
@@ -128,8 +131,8 @@ func (w *watcher) note(e fsnotify.Event) {
 	switch {
 	case e.Has(fsnotify.Create):
 		w.err = errors.Join(w.err, w.addTree(e.Name))
-	case w.dirs[e.Name] && e.Has(fsnotify.Rename):
-		w.lost = true // what is watched below it goes by its old name
+	case w.dirs[e.Name] && e.Has(fsnotify.Rename), e.Name == w.dir && e.Has(fsnotify.Remove):
+		w.lost = true // what is watched below it goes by its old name, or not at all
 	}
 }
 
