@@ -125,6 +125,7 @@ func (f *stackFlags) trial(ctx context.Context, env *cli.Env) (all []finding) {
 	dir, err := trialCourse()
 	if err == nil {
 		defer os.RemoveAll(dir)
+		defer os.RemoveAll(baseOf(dir))
 		var said strings.Builder
 		err = openTrial(ctx, env, dir, f, &said, &all)
 		run.Detail = strings.TrimSpace(said.String())
@@ -146,10 +147,7 @@ func openTrial(ctx context.Context, env *cli.Env, dir string, f *stackFlags, sai
 	if err != nil {
 		return err
 	}
-	defer func() {
-		_ = s.close()
-		_ = os.RemoveAll(s.base)
-	}()
+	defer s.close()
 	mount := finding{Name: "courses are mounted", OK: !s.tree, Detail: s.why}
 	*all = append(*all, mount, finding{Name: "sandbox tier", OK: s.worker.ready.Tier != "reduced", Detail: s.worker.ready.Tier})
 	for _, l := range s.worker.ready.Layers {
@@ -174,8 +172,11 @@ func openTrial(ctx context.Context, env *cli.Env, dir string, f *stackFlags, sai
 
 // trialCourse writes a course of one question.
 func trialCourse() (dir string, err error) {
-	dir, err = os.MkdirTemp("", "prairielambda-doctor-")
+	tmp, err := filepath.EvalSymlinks(os.TempDir())
 	if err != nil {
+		return "", err
+	}
+	if dir, err = os.MkdirTemp(tmp, "prairielambda-doctor-"); err != nil {
 		return "", err
 	}
 	q := filepath.Join(dir, "questions", "trial")

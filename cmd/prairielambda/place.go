@@ -11,7 +11,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/gofrs/flock"
+	"github.com/prairielambda/prairielambda/internal/scratch"
 )
 
 // place is where we keep things for one course: base lives on between runs,
@@ -20,8 +20,7 @@ type place struct {
 	course string // its name in URLs
 	source string // the author's directory
 	base   string
-	run    string
-	lock   *flock.Flock
+	run    *scratch.Dir
 }
 
 var notInName = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
@@ -33,6 +32,16 @@ func courseName(dir string) string {
 		return "course"
 	}
 	return strings.ToLower(name[:min(len(name), 64)])
+}
+
+// baseOf is where things are kept for the course at source, a path without links.
+func baseOf(source string) string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = filepath.Join(os.TempDir(), fmt.Sprintf("prairielambda-%d", os.Getuid()))
+	}
+	sum := sha256.Sum256([]byte(source))
+	return filepath.Join(cache, "prairielambda", hex.EncodeToString(sum[:8]))
 }
 
 // openPlace makes the directories, and clears away what a killed run left.
@@ -47,26 +56,16 @@ func openPlace(courseDir string) (p *place, err error) {
 	if st, err := os.Stat(source); err != nil || !st.IsDir() {
 		return nil, fmt.Errorf("course: %s is not a directory", courseDir)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = filepath.Join(os.TempDir(), fmt.Sprintf("prairielambda-%d", os.Getuid()))
-	}
-	sum := sha256.Sum256([]byte(source))
-	p = &place{course: courseName(source), source: source}
-	p.base = filepath.Join(cache, "prairielambda", hex.EncodeToString(sum[:8]))
-	if err := os.MkdirAll(p.base, 0o700); err != nil {
-		return nil, fmt.Errorf("make %s: %w", p.base, err)
-	}
+	p = &place{course: courseName(source), source: source, base: baseOf(source)}
 	if strings.HasPrefix(p.base, source+"/") {
 		return nil, fmt.Errorf("the cache %s lies inside the course; set XDG_CACHE_HOME to another place", p.base)
 	}
-	p.sweep()
-	if p.run, err = os.MkdirTemp(p.base, "run-"); err != nil {
-		return nil, fmt.Errorf("make a working directory: %w", err)
+	if err := os.MkdirAll(p.base, 0o700); err != nil {
+		return nil, fmt.Errorf("make %s: %w", p.base, err)
 	}
-	p.lock = flock.New(filepath.Join(p.run, "lock"))
-	if ok, err := p.lock.TryLock(); err != nil || !ok {
-		return nil, errors.Join(fmt.Errorf("lock %s", p.run), err)
+	p.sweep()
+	if p.run, err = scratch.New(p.base, "run-"); err != nil {
+		return nil, fmt.Errorf("make a working directory: %w", err)
 	}
 	for _, d := range []string{p.mount(), p.cache()} {
 		if err := os.Mkdir(d, 0o755); err != nil {
@@ -77,9 +76,9 @@ func openPlace(courseDir string) (p *place, err error) {
 }
 
 func (p *place) store() string { return "dir://" + filepath.Join(p.base, "store") }
-func (p *place) mount() string { return filepath.Join(p.run, "courses") }
-func (p *place) cache() string { return filepath.Join(p.run, "cache") }
-func (p *place) runs() string  { return filepath.Join(p.run, "runs") }
+func (p *place) mount() string { return filepath.Join(p.run.Path, "courses") }
+func (p *place) cache() string { return filepath.Join(p.run.Path, "cache") }
+func (p *place) runs() string  { return filepath.Join(p.run.Path, "runs") }
 
 // close removes what is this process's own. The mount is gone by now; if it is
 // not, nothing below it is touched.
@@ -92,20 +91,17 @@ func (p *place) close() error {
 			return err
 		}
 	}
-	_ = p.lock.Unlock()
-	return os.RemoveAll(p.run)
+	return p.run.Close()
 }
 
-// sweep removes the directories of runs that were killed: nobody holds their lock.
+// sweep removes the directories of runs that were killed: nobody holds them.
 func (p *place) sweep() {
 	runs, _ := filepath.Glob(filepath.Join(p.base, "run-*"))
 	for _, run := range runs {
-		l := flock.New(filepath.Join(run, "lock"))
-		if ok, err := l.TryLock(); err != nil || !ok {
-			continue
+		if d := scratch.Hold(run); d != nil {
+			old := &place{run: d}
+			unmountStale(old.mount())
+			_ = old.close()
 		}
-		old := &place{run: run, lock: l}
-		unmountStale(old.mount())
-		_ = old.close()
 	}
 }

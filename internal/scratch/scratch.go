@@ -28,7 +28,7 @@ func New(dir, pattern string) (*Dir, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d := hold(path); d != nil {
+		if d := Hold(path); d != nil {
 			return d, nil
 		} // else somebody's sweep came before the lock, and removes it
 	}
@@ -51,7 +51,7 @@ func Sweep(dir string, ours func(name string) bool) error {
 		if !ours(name) {
 			continue
 		}
-		if d := hold(filepath.Join(dir, name)); d != nil {
+		if d := Hold(filepath.Join(dir, name)); d != nil {
 			err = errors.Join(err, d.Close())
 		}
 	}
@@ -61,8 +61,9 @@ func Sweep(dir string, ours func(name string) bool) error {
 	return nil
 }
 
-// hold locks a directory of ours; nil if somebody has it, or removed it meanwhile.
-func hold(path string) *Dir {
+// Hold takes a directory of ours, one that a killed process left; nil if somebody
+// has it, or removed it meanwhile.
+func Hold(path string) *Dir {
 	f, err := os.OpenFile(path, unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil
