@@ -144,10 +144,7 @@ func start(ctx context.Context, role string, cfg childConfig, stderr io.Writer) 
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", role, err)
 	}
-	if err := json.NewEncoder(stdin).Encode(cfg); err != nil {
-		c.stop()
-		return nil, fmt.Errorf("start %s: %w", role, err)
-	}
+	_ = json.NewEncoder(stdin).Encode(cfg) // one that has ended without it has said why
 	select {
 	case c.ready = <-said:
 	case <-ctx.Done():
