@@ -90,13 +90,14 @@ func serveDev(ctx context.Context, env *cli.Env, s *stack, version string, ln ne
 	})
 	group.Go(func() error {
 		<-gctx.Done()
-		err := page.Close() // lets the event streams end
+		page.Hush() // streams of events have no end of their own
 		grace, cancel := context.WithTimeout(context.WithoutCancel(gctx), 2*time.Second)
 		defer cancel()
-		if srv.Shutdown(grace) != nil {
-			err = errors.Join(err, srv.Close())
+		err := srv.Shutdown(grace)
+		if err != nil {
+			err = srv.Close()
 		}
-		return err
+		return errors.Join(err, page.Close())
 	})
 	greet(env, s, address)
 	return group.Wait()
@@ -129,8 +130,9 @@ func (s *stack) follow(ctx context.Context, env *cli.Env, page *preview.Server, 
 		return
 	}
 	if err != nil {
-		env.Log.Warn().Err(err).Msg("this edit cannot be shown")
-		page.Changed("", err)
+		if page.Changed("", err) {
+			env.Log.Warn().Err(err).Msg("this edit cannot be shown")
+		}
 		return
 	}
 	if page.Changed(version, nil) {
