@@ -29,6 +29,7 @@ func detain(t testing.TB, b *Box) (release func()) {
 		return len(child) > 0
 	}, 30*time.Second, time.Millisecond)
 	require.NoError(t, cmd.Process.Signal(unix.SIGSTOP))
+	require.Eventually(t, func() bool { return procStat(cmd.Process.Pid, 3) == "T" }, 30*time.Second, time.Millisecond)
 	release = func() { _ = cmd.Process.Signal(unix.SIGCONT) }
 	t.Cleanup(func() {
 		b.Kill() // and the one inside with it
