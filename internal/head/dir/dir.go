@@ -148,14 +148,22 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version, first func(conte
 	if err != nil {
 		return head.Version{}, err
 	}
-	if err := s.mkdir("versions", v.Course); err != nil {
-		return head.Version{}, err
+	path := s.path("versions", v.Course, v.Version)
+	for {
+		err := s.within(ctx, "versions", v.Course, func() error {
+			return durable.CreateAfter(func() error { return head.First(ctx, first) }, path, record, 0o444)
+		})
+		if err == nil {
+			return head.DecodeVersion(v.Course, v.Version, record)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return head.Version{}, err
+		}
+		there, err := s.GetVersion(ctx, v.Course, v.Version)
+		if !errors.Is(err, head.ErrNotFound) { // else gc hid it in between
+			return there, err
+		}
 	}
-	err = durable.CreateAfter(func() error { return head.First(ctx, first) }, s.path("versions", v.Course, v.Version), record, 0o444)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return head.Version{}, err
-	}
-	return s.GetVersion(ctx, v.Course, v.Version)
 }
 
 // ListVersions implements head.Store.
@@ -188,10 +196,7 @@ func (s *Store) Keep(ctx context.Context, course, version string, keep bool) err
 	if !keep {
 		return ignore(os.Remove(path), fs.ErrNotExist)
 	}
-	if err := s.mkdir("kept", course); err != nil {
-		return err
-	}
-	return durable.WriteFile(path, nil, 0o444)
+	return s.within(ctx, "kept", course, func() error { return durable.WriteFile(path, nil, 0o444) })
 }
 
 // RemoveVersion implements head.Store.
@@ -199,18 +204,17 @@ func (s *Store) RemoveVersion(ctx context.Context, course, version string) error
 	if err := head.Check(ctx, course, version); err != nil {
 		return err
 	}
-	if err := s.mkdir("removed", course); err != nil {
-		return err
-	}
 	from, to := s.path("versions", course, version), s.path("removed", course, version)
-	now := time.Now()
-	if err := os.Chtimes(from, now, now); err != nil {
-		return ignore(err, fs.ErrNotExist)
-	}
-	if err := os.Rename(from, to); err != nil {
-		return ignore(err, fs.ErrNotExist)
-	}
-	return durable.Sync(filepath.Dir(to), filepath.Dir(from))
+	return s.within(ctx, "removed", course, func() error {
+		now := time.Now()
+		if err := os.Chtimes(from, now, now); err != nil {
+			return ignore(err, fs.ErrNotExist)
+		}
+		if err := os.Rename(from, to); err != nil {
+			return err
+		}
+		return durable.Sync(filepath.Dir(to), filepath.Dir(from))
+	})
 }
 
 // PurgeVersion implements head.Store. Folders that become empty go with it.
@@ -288,6 +292,20 @@ func (s *Store) mkdir(elem ...string) error {
 		}
 	}
 	return nil
+}
+
+// within runs name, which makes a name in a course's folder, in a folder that is
+// there: gc removes an empty one at any moment, and then both are made again.
+func (s *Store) within(ctx context.Context, kind, course string, name func() error) (err error) {
+	for range 100 {
+		if err = errors.Join(ctx.Err(), s.mkdir(kind, course)); err != nil {
+			return err
+		}
+		if err = name(); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
 }
 
 func ignore(err, target error) error {

@@ -133,14 +133,19 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version, first func(conte
 	if err := head.First(ctx, first); err != nil {
 		return head.Version{}, err
 	}
-	err = s.b.Create(ctx, "versions/"+v.Course+"/"+v.Version, record)
-	if errors.Is(err, gcs.ErrExists) {
-		return s.GetVersion(ctx, v.Course, v.Version)
+	for {
+		err = s.b.Create(ctx, "versions/"+v.Course+"/"+v.Version, record)
+		if err == nil {
+			return head.DecodeVersion(v.Course, v.Version, record)
+		}
+		if !errors.Is(err, gcs.ErrExists) {
+			return head.Version{}, err
+		}
+		there, err := s.GetVersion(ctx, v.Course, v.Version)
+		if !errors.Is(err, head.ErrNotFound) { // else gc hid it in between
+			return there, err
+		}
 	}
-	if err != nil {
-		return head.Version{}, err
-	}
-	return head.DecodeVersion(v.Course, v.Version, record)
 }
 
 // ListVersions implements head.Store.
@@ -193,14 +198,18 @@ func (s *Store) RemoveVersion(ctx context.Context, course, version string) error
 	if err != nil {
 		return err
 	}
-	err = s.b.Create(ctx, to, record)
-	if errors.Is(err, gcs.ErrExists) {
-		err = s.b.Touch(ctx, to) // hidden again: the grace period begins anew
+	for {
+		err = s.b.Create(ctx, to, record)
+		if errors.Is(err, gcs.ErrExists) {
+			err = s.b.Touch(ctx, to) // hidden again: the grace period begins anew
+		}
+		if err == nil {
+			return s.remove(ctx, from)
+		}
+		if !errors.Is(err, gcs.ErrNoObject) { // else another gc forgot it in between
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return s.remove(ctx, from)
 }
 
 // PurgeVersion implements head.Store.
@@ -219,12 +228,13 @@ func (s *Store) read(ctx context.Context, name string) ([]byte, int64, error) {
 	return record, gen, err
 }
 
+// remove leaves alone what somebody wrote anew meanwhile: that came after it.
 func (s *Store) remove(ctx context.Context, name string) error {
 	a, err := s.b.Stat(ctx, name)
 	if err == nil {
 		err = s.b.Delete(ctx, name, a.Generation)
 	}
-	if errors.Is(err, gcs.ErrNoObject) {
+	if errors.Is(err, gcs.ErrNoObject) || errors.Is(err, gcs.ErrChanged) {
 		return nil
 	}
 	return err

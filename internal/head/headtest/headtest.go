@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/prairielambda/prairielambda/internal/blob"
@@ -31,6 +32,7 @@ func Test(t *testing.T, open func(t *testing.T) head.Store) {
 		{"a version record never changes", records},
 		{"a record appears after what it reaches", ordered},
 		{"hidden records are seen by gc only", hides},
+		{"a record is put whatever gc does beside it", hidesBeside},
 		{"marks outlive and precede nothing else", marks},
 		{"each node has one profile of a course", profiles},
 		{"bad names are refused", names},
@@ -232,6 +234,34 @@ func hides(t *testing.T, s head.Store) {
 	names, err := s.Courses(ctx)
 	require.NoError(t, err)
 	require.Empty(t, names)
+}
+
+func hidesBeside(t *testing.T, s head.Store) {
+	put := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-put:
+					return
+				default:
+				}
+				if err := errors.Join(s.RemoveVersion(t.Context(), "c", Ver(1)), s.PurgeVersion(t.Context(), "c", Ver(1))); err != nil {
+					t.Errorf("gc: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 100 {
+		got, err := s.PutVersion(t.Context(), rec("c", 1), nil)
+		if !assert.NoError(t, err) || !assert.Equal(t, rec("c", 1), got) {
+			break
+		}
+	}
+	close(put)
+	wg.Wait()
 }
 
 func marks(t *testing.T, s head.Store) {

@@ -140,8 +140,9 @@ func (s *Store) PutVersion(ctx context.Context, v head.Version, first func(conte
 	if r := s.recs[k]; r.data == nil || !r.removed.IsZero() {
 		s.recs[k] = record{data: data, kept: r.kept}
 	}
+	data = s.recs[k].data
 	s.mu.Unlock()
-	return s.GetVersion(ctx, v.Course, v.Version)
+	return head.DecodeVersion(v.Course, v.Version, data)
 }
 
 // ListVersions implements head.Store.
