@@ -24,6 +24,7 @@ type NomadConfig struct {
 	Service   string // default "prairie-worker"
 
 	Hold   time.Duration // how long one question may wait for a change; default 1 min
+	Late   time.Duration // that an answer may come after Hold; default 15 s
 	Pause  time.Duration // after an agent failed to answer; default 500 ms
 	Settle time.Duration // least time between two questions, so that a restless cluster costs little; default 50 ms
 
@@ -51,7 +52,7 @@ func NewNomad(cfg NomadConfig) (*Nomad, error) {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&cfg.Hold, time.Minute}, {&cfg.Pause, 500 * time.Millisecond}, {&cfg.Settle, 50 * time.Millisecond}} {
+	}{{&cfg.Hold, time.Minute}, {&cfg.Late, 15 * time.Second}, {&cfg.Pause, 500 * time.Millisecond}, {&cfg.Settle, 50 * time.Millisecond}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}
@@ -115,6 +116,10 @@ func (n *Nomad) Watch(ctx context.Context, update func(urls []string)) error {
 
 // ask returns the workers that are registered, as soon as the answer is newer than index.
 func (n *Nomad) ask(ctx context.Context, c *api.Client, index uint64) (urls []string, next uint64, err error) {
+	// An agent that was stopped, or whose machine is gone, keeps the connection and
+	// says nothing: it is left for the next.
+	ctx, cancel := context.WithTimeout(ctx, n.cfg.Hold+n.cfg.Late)
+	defer cancel()
 	// Any server may answer, also while there is no leader.
 	q := (&api.QueryOptions{AllowStale: true, WaitIndex: index, WaitTime: n.cfg.Hold}).WithContext(ctx)
 	list, meta, err := c.Services().Get(n.cfg.Service, q)

@@ -117,6 +117,23 @@ func TestWorkersComeAndGoWithTheirService(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+func TestAnAgentThatSaysNothingIsLeftForTheNext(t *testing.T) {
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer silent.Close()
+	srv := httptest.NewServer(&agent{changed: make(chan struct{}), index: 7, workers: []int{1}})
+	defer srv.Close()
+	source, err := fleet.NewNomad(fleet.NomadConfig{
+		Addresses: []string{silent.URL, srv.URL}, Hold: 10 * time.Millisecond, Late: 10 * time.Millisecond, Pause: time.Millisecond,
+	})
+	require.NoError(t, err)
+	defer source.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var workers []string
+	require.NoError(t, source.Watch(ctx, func(urls []string) { workers = urls; cancel() }))
+	require.Equal(t, []string{"http://127.0.0.1:1"}, workers)
+}
+
 func TestNomadAddresses(t *testing.T) {
 	for _, bad := range [][]string{nil, {"localhost"}, {"127.0.0.1:4646"}, {"http://"}} {
 		_, err := fleet.NewNomad(fleet.NomadConfig{Addresses: bad})
