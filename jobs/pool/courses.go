@@ -249,7 +249,14 @@ func (v *version) own(inv *jobs.Invocation) (own []sandbox.Mount, err error) {
 			if err := v.add(&own, "questions/"+qid); err != nil {
 				return fail(err)
 			}
-			if len(own) > before && !v.isQuestion(own[before].Dir) {
+			if len(own) == before {
+				continue
+			}
+			is, err := v.isQuestion(own[before].Dir)
+			if err != nil {
+				return fail(err)
+			}
+			if !is {
 				own[before].Dir.Close()
 				own = own[:before]
 			}
@@ -273,13 +280,16 @@ func (v *version) own(inv *jobs.Invocation) (own []sandbox.Mount, err error) {
 
 // isQuestion: a directory below questions/ is one when it has an info.json, and
 // only then; its parents are not, and mounting one would show all below it.
-func (v *version) isQuestion(dir *os.File) bool {
+func (v *version) isQuestion(dir *os.File) (bool, error) {
 	f, err := openFile(dir, "info.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, fmt.Errorf("look into %s of %s: %w", dir.Name(), v.key(), err)
 	}
 	f.Close()
-	return true
+	return true, nil
 }
 
 // questions lists the distinct QIDs of an invocation.

@@ -50,7 +50,7 @@ func (c *Courses) environment(v *version, ask string) (*environment, error) {
 	if !courseName.MatchString(name) || pinned && !versionName.MatchString(digest) {
 		return nil, unusable("environment %.200q: want NAME or NAME@DIGEST", ask)
 	}
-	base := path.Join(c.root.Name(), ".env", name)
+	base := path.Join(c.path, ".env", name)
 	if !pinned {
 		var err error
 		digest, err = os.Readlink(path.Join(base, v.pin()))

@@ -58,27 +58,18 @@ func (s *sight) hello() ([]byte, error) {
 	return b, nil
 }
 
-// claimHot takes a spare that has its question mounted, or nil.
-func (p *Pool) claimHot(v *version, see sight) *spare {
-	sp := p.tender.claim(v, &see)
-	if sp == nil {
-		return nil
-	}
-	if !sp.box.Alive() {
-		sp.box.Close()
-		closeMounts(sp.own)
-		return nil
-	}
-	return sp
-}
-
-// takeHot begins the life that counts of the spare that was claimed, if one was.
+// takeHot begins the life that counts of the spare that was claimed, if one was and
+// still lives: it may have waited long for a place to run.
 func (o *opened) takeHot(limits jobs.Limits) *sandbox.Box {
 	if o.hot == nil {
 		return nil
 	}
 	box := o.hot.box
 	o.hot = nil // its mounts stay ours to close
+	if !box.Alive() {
+		box.Close()
+		return nil
+	}
 	box.Restart(limits)
 	o.pool.claimed.Add(1)
 	o.pool.hot.Add(1)

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -56,4 +57,45 @@ def generate(data):
 	require.Equal(t, jobs.OK, r.Calls[0].Outcome)
 	require.Equal(t, jobs.MethodMissing, r.Calls[1].Code, "%+v", r.Calls[1])
 	require.Contains(t, string(r.Calls[0].Data), fmt.Sprintf("%q", "other"))
+}
+
+// A spare that died while its call waited for a place to run is no answer to it.
+func TestAHotSpareThatDiesBeforeItsCall(t *testing.T) {
+	p := newPool(t, tree(t, map[string]string{"questions/q/info.json": "{}", "questions/q/server.py": "def generate(data): pass"}), nil)
+	inv := question("q", "generate")
+	inv.Course, inv.Version, inv.Data = "c", Current, []byte(`{"params":{}}`)
+	var o *opened
+	require.Eventually(t, func() bool {
+		_ = do(t, p, inv)
+		var err error
+		o, err = p.open(t.Context(), &inv, true)
+		require.NoError(t, err)
+		if o.hot == nil {
+			o.close()
+		}
+		return o.hot != nil
+	}, 30*time.Second, 30*time.Millisecond)
+	defer o.close()
+	box := o.hot.box
+	box.Kill()
+	require.Eventually(t, func() bool { return !box.Alive() }, 30*time.Second, time.Millisecond)
+	res := &jobs.Result{Data: inv.Data}
+	require.NoError(t, p.session(t.Context(), o, &inv, o.groups[0], res))
+	require.Equal(t, []jobs.Outcome{jobs.OK}, outcomes(res), "%+v", res.Calls)
+}
+
+// A spare that cannot be made leaves those of its version that wait as they are.
+func TestASpareThatCannotBeMade(t *testing.T) {
+	p := newPool(t, tree(t, map[string]string{"questions/q/info.json": "{}", "questions/q/server.py": "def generate(data): pass"}), func(c *Config) {
+		c.Spares, c.SparesEach = 2, 2
+	})
+	two := func() bool { _, _, n := p.Claims(); return n == 2 }
+	require.Equal(t, jobs.OK, do(t, p, question("q", "generate")).Calls[0].Outcome)
+	require.Eventually(t, two, 30*time.Second, 5*time.Millisecond)
+	p.tender.made <- madeSpare{key: "c/" + ver, err: errors.New("on purpose")}
+	before, _, _ := p.Claims()
+	require.Equal(t, jobs.OK, do(t, p, question("q", "generate")).Calls[0].Outcome)
+	after, _, _ := p.Claims()
+	require.Equal(t, before+1, after, "they answer")
+	require.Eventually(t, two, 30*time.Second, 5*time.Millisecond, "and are made again")
 }

@@ -90,7 +90,7 @@ func (o *opened) find(inv *jobs.Invocation, hot bool) (err error) {
 	if hot && len(o.groups) == 1 && o.groups[0].hot(o.v) {
 		limits := o.pool.limits(inv.Limits)
 		if see, one := o.pool.sight(inv, limits); one {
-			o.hot = o.pool.claimHot(o.v, see)
+			o.hot = o.pool.tender.claim(o.v, &see)
 		}
 	}
 	if o.hot != nil {

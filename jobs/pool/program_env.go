@@ -3,6 +3,9 @@ package pool
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -33,8 +36,11 @@ func (p *Pool) environmentFor(l *runtime.Language, ask string) (*environment, er
 	name, _, pinned := strings.Cut(ask, "@")
 	if !pinned && courseName.MatchString(name) {
 		digest, err := os.Readlink(path.Join(p.cfg.Courses.path, ".env", name, Current))
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
 			return nil, unusable("there is no environment %s", name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find environment %s: %w", name, err)
 		}
 		ask += "@" + digest
 	}

@@ -36,7 +36,7 @@ func (c *Courses) readRecipe(v *version) (*lambda, error) {
 		case err != nil || r.Empty():
 			continue
 		}
-		if _, err := os.Readlink(path.Join(c.root.Name(), ".env", r.Name(), v.pin())); file == recipe.RequirementsFile && err != nil {
+		if _, err := os.Readlink(path.Join(c.path, ".env", r.Name(), v.pin())); file == recipe.RequirementsFile && err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}

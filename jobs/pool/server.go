@@ -130,13 +130,21 @@ func (s *server) stop(usage *jobs.Usage) sandbox.Turn {
 
 // settle lets a program that broke off an answer be seen ending by itself, before
 // our own end of it hides why.
-func (s *server) settle() (ended bool) {
-	select {
-	case t := <-s.ended:
-		s.ended <- t
-		return true
-	case <-time.After(200 * time.Millisecond):
-		return false
+func (s *server) settle(ctx context.Context, within time.Duration) (ended bool) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for {
+		select {
+		case t := <-s.ended:
+			s.ended <- t
+			return true
+		case <-ctx.Done():
+			return false
+		case <-time.After(200 * time.Millisecond):
+			if !s.box.Ending() {
+				return false
+			}
+		}
 	}
 }
 
@@ -170,7 +178,7 @@ func (p *Pool) serverSession(ctx context.Context, v *version, inv *jobs.Invocati
 	res.Phases.Run += time.Since(run)
 	collect := time.Now()
 	last := &res.Calls[len(res.Calls)-1]
-	byItself := last.Outcome == jobs.Killed && s.settle()
+	byItself := last.Outcome == jobs.Killed && s.settle(ctx, limits.Wall)
 	t = s.stop(&res.Usage)
 	res.Phases.Collect += time.Since(collect)
 	if err := context.Cause(ctx); err != nil {

@@ -30,6 +30,7 @@ type shelf struct {
 	see    *sight    // nil: the whole version
 	least  int       // spares, however rarely one is asked for
 	spares []spare
+	failed bool    // the last one could not be made: the next call asks again
 	rate   float64 // calls a second, decaying
 	last   time.Time
 }
@@ -176,17 +177,19 @@ func (t *tender) run(ctx context.Context) {
 			making = ""
 			if m.err != nil {
 				t.pool.cfg.Log.Warn().Err(m.err).Str("version", m.key).Msg("cannot make a spare")
-				delete(shelves, m.key) // its next call asks again
-				continue
 			}
-			s := shelves[m.key]
-			if s == nil {
+			switch s := shelves[m.key]; {
+			case m.err != nil && s != nil && len(s.spares) > 0:
+				s.failed = true // those that wait are as good as before
+			case m.err != nil:
+				delete(shelves, m.key)
+			case s == nil:
 				t.drop(m.s)
-				continue
+			default:
+				s.spares = append(s.spares, m.s)
+				total++
+				held += m.s.holds
 			}
-			s.spares = append(s.spares, m.s)
-			total++
-			held += m.s.holds
 		case <-again.C:
 		case now := <-tick.C:
 			for key, s := range shelves {
@@ -233,11 +236,15 @@ func newShelf(v *version, see *sight) *shelf {
 
 // arrived counts a call.
 func (s *shelf) arrived(now time.Time) {
+	s.failed = false
 	s.rate = s.rate*math.Exp(-now.Sub(s.last).Seconds()/rateWindow) + 1/rateWindow
 	s.last = now
 }
 
 func (s *shelf) want() int {
+	if s.failed {
+		return 0
+	}
 	return max(s.least, min(sparesPerShelf, 1+int(math.Ceil(2*s.rate*refillTime))))
 }
 
