@@ -130,15 +130,18 @@ func (h *holder) watch(ctx context.Context, s *server, wait time.Duration) time.
 	ready, end := s.said, ctx.Done()
 	var kill <-chan time.Time
 	started := time.Now()
+	serves := func() {
+		ready = nil
+		h.cfg.Log.Info().Int("pid", s.cmd.Process.Pid).Dur("after", time.Since(started)).Msg("serving")
+		if !h.served {
+			h.served = true
+			h.cfg.Ready()
+		}
+	}
 	for {
 		select {
 		case <-ready:
-			ready = nil
-			h.cfg.Log.Info().Int("pid", s.cmd.Process.Pid).Dur("after", time.Since(started)).Msg("serving")
-			if !h.served {
-				h.served = true
-				h.cfg.Ready()
-			}
+			serves()
 		case <-h.cfg.Upgrade:
 			h.cfg.Log.Info().Int("pid", s.cmd.Process.Pid).Msg("replacing the server")
 			_, _ = s.talk.Write([]byte(wordDrain)) // a dead one needs no telling
@@ -151,6 +154,11 @@ func (h *holder) watch(ctx context.Context, s *server, wait time.Duration) time.
 		case <-kill:
 			_ = s.cmd.Process.Kill()
 		case <-s.done:
+			select {
+			case <-ready: // both were there, and chance chose
+				serves()
+			default:
+			}
 			if ready == nil {
 				h.cfg.Log.Info().AnErr("ended", s.err).Msg("server ended")
 				return 0

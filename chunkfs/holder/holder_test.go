@@ -95,7 +95,7 @@ func TestADeadServerIsReplacedUntilTheMountIsGone(t *testing.T) {
 	_, cancel, ready, upgrade, done := start(t, path)
 	<-ready
 	for i := 1; i < 6; i++ {
-		require.Eventually(t, func() bool { return len(pids(path)) == i }, 10*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(pids(path)) == i }, time.Minute, time.Millisecond)
 		pid, err := strconv.Atoi(pids(path)[i-1])
 		require.NoError(t, err)
 		if i%2 == 0 {
@@ -106,7 +106,7 @@ func TestADeadServerIsReplacedUntilTheMountIsGone(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, p.Kill())
 	}
-	require.Eventually(t, func() bool { return len(pids(path)) == 6 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(pids(path)) == 6 }, time.Minute, time.Millisecond)
 	cancel() // unmounts; the server does not notice, and is killed after its grace
 	require.NoError(t, <-done)
 	require.Len(t, pids(path), 6)
@@ -118,10 +118,10 @@ func TestAServerThatBreaksLaterIsTriedAgain(t *testing.T) {
 	<-ready
 	require.NoError(t, os.WriteFile(path+".broken", nil, 0o600))
 	upgrade <- os.Interrupt
-	require.Eventually(t, func() bool { return len(pids(path)) >= 4 }, 20*time.Second, time.Millisecond, "tried again and again")
+	require.Eventually(t, func() bool { return len(pids(path)) >= 4 }, time.Minute, time.Millisecond, "tried again and again")
 	require.NoError(t, os.Remove(path+".broken"))
 	n := len(pids(path))
-	require.Eventually(t, func() bool { return len(pids(path)) > n }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(pids(path)) > n }, time.Minute, time.Millisecond)
 	cancel()
 	require.NoError(t, <-done)
 }
@@ -136,6 +136,20 @@ func TestAServerThatNeverCameUpIsAMistake(t *testing.T) {
 	require.ErrorAs(t, err, &exit)
 	require.Equal(t, 7, exit.ExitCode())
 	require.Len(t, pids(path), 1)
+}
+
+// TestAServerThatDiedAtOnceHadServed: when the holder looks, both are there to see.
+func TestAServerThatDiedAtOnceHadServed(t *testing.T) {
+	for range 50 {
+		ready := 0
+		h := &holder{cfg: Config{Ready: func() { ready++ }, Log: zerolog.Nop()}}
+		s := &server{cmd: &exec.Cmd{Process: &os.Process{}}, done: make(chan struct{}), said: make(chan struct{})}
+		close(s.said)
+		close(s.done)
+		require.Zero(t, h.watch(t.Context(), s, 0))
+		require.True(t, h.served, "the mount would end with its first server")
+		require.Equal(t, 1, ready)
+	}
 }
 
 func TestKernelVersions(t *testing.T) {

@@ -44,11 +44,15 @@ func (s *lateStore) get(ctx context.Context) (*storage.Store, error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.store == nil {
 		s.store = store
 	}
-	return s.store, nil
+	first := s.store
+	s.mu.Unlock()
+	if first != store {
+		_ = store.Close() // several requests opened it at once
+	}
+	return first, nil
 }
 
 func (s *lateStore) Close() {
