@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/nomad/api"
 )
@@ -27,7 +28,7 @@ func (n *Nomad) Group(name string) (*Group, error) {
 
 // Count implements scale.Group.
 func (g *Group) Count(ctx context.Context) (now, least, most int, err error) {
-	job, err := each(g.nomad, func(c *api.Client) (*api.Job, error) {
+	job, err := each(ctx, g.nomad, func(ctx context.Context, c *api.Client) (*api.Job, error) {
 		j, _, err := c.Jobs().Info(g.job, new(api.QueryOptions).WithContext(ctx))
 		return j, err
 	})
@@ -52,7 +53,7 @@ func (g *Group) Count(ctx context.Context) (now, least, most int, err error) {
 
 // Scale implements scale.Group.
 func (g *Group) Scale(ctx context.Context, n int, why string) error {
-	_, err := each(g.nomad, func(c *api.Client) (*api.JobRegisterResponse, error) {
+	_, err := each(ctx, g.nomad, func(ctx context.Context, c *api.Client) (*api.JobRegisterResponse, error) {
 		r, _, err := c.Jobs().Scale(g.job, g.group, &n, why, false, nil, new(api.WriteOptions).WithContext(ctx))
 		return r, err
 	})
@@ -62,14 +63,29 @@ func (g *Group) Scale(ctx context.Context, n int, why string) error {
 	return nil
 }
 
-// each asks one agent after another until one answers. What an agent refused
-// another one would refuse too.
-func each[T any](n *Nomad, ask func(*api.Client) (T, error)) (v T, err error) {
-	for _, c := range n.clients {
+// each asks one agent after another until one answers, first the one that did last.
+// What an agent refused another one would refuse too.
+func each[T any](ctx context.Context, n *Nomad, ask func(context.Context, *api.Client) (T, error)) (v T, err error) {
+	first := n.first.Load()
+	for i := range n.clients {
+		at := (int(first) + i) % len(n.clients)
+		if i+1 < len(n.clients) {
+			v, err = briefly(ctx, n.cfg.Turn, n.clients[at], ask)
+		} else {
+			v, err = ask(ctx, n.clients[at])
+		}
 		var status api.UnexpectedResponseError
-		if v, err = ask(c); err == nil || errors.As(err, &status) && status.StatusCode() < 500 {
+		if err == nil || errors.As(err, &status) && status.StatusCode() < 500 {
+			n.first.Store(int32(at))
 			return v, err
 		}
 	}
 	return v, err
+}
+
+// briefly leaves time for the next agent where this one says nothing.
+func briefly[T any](ctx context.Context, turn time.Duration, c *api.Client, ask func(context.Context, *api.Client) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, turn)
+	defer cancel()
+	return ask(ctx, c)
 }

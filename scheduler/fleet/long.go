@@ -93,7 +93,7 @@ func (l *Long) Start(ctx context.Context, name string, run *jobs.RunRequest) (id
 	opts := &api.DispatchOptions{JobID: l.cfg.Job, Meta: map[string]string{"input": digest, "owner": run.Owner, "secret": rand.Text()}}
 	w := new(api.WriteOptions)
 	w.IdempotencyToken = hex.EncodeToString(token[:])
-	res, err := persist(ctx, l.nomad, func(c *api.Client) (*api.JobDispatchResponse, error) {
+	res, err := persist(ctx, l.nomad, func(ctx context.Context, c *api.Client) (*api.JobDispatchResponse, error) {
 		r, _, err := c.Jobs().DispatchOpts(opts, w.WithContext(ctx))
 		return r, err
 	})
@@ -164,7 +164,7 @@ func (l *Long) started() {
 
 // Outstanding is how many runs wait or run, whoever dispatched them.
 func (l *Long) Outstanding(ctx context.Context) (int, error) {
-	s, err := persist(ctx, l.nomad, func(c *api.Client) (*api.JobSummary, error) {
+	s, err := persist(ctx, l.nomad, func(ctx context.Context, c *api.Client) (*api.JobSummary, error) {
 		s, _, err := c.Jobs().Summary(l.cfg.Job, (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
 		return s, err
 	})
@@ -185,7 +185,7 @@ func (l *Long) Cancel(ctx context.Context, id, owner string) error {
 		return err
 	}
 	none := 0
-	_, err = persist(ctx, l.nomad, func(c *api.Client) (*api.JobRegisterResponse, error) {
+	_, err = persist(ctx, l.nomad, func(ctx context.Context, c *api.Client) (*api.JobRegisterResponse, error) {
 		r, _, err := c.Jobs().Scale(k.job, *k.group, &none, "cancelled", false, nil, new(api.WriteOptions).WithContext(ctx))
 		return r, err
 	})
@@ -239,7 +239,7 @@ func (l *Long) find(ctx context.Context, id, owner string) (*known, error) {
 
 // job reads a dispatched job, of a server that knows it: one that lags does not yet.
 func (l *Long) job(ctx context.Context, name string) (*api.Job, error) {
-	job, err := persist(ctx, l.nomad, func(c *api.Client) (*api.Job, error) {
+	job, err := persist(ctx, l.nomad, func(ctx context.Context, c *api.Client) (*api.Job, error) {
 		j, _, err := c.Jobs().Info(name, new(api.QueryOptions).WithContext(ctx))
 		return j, err
 	})
@@ -262,10 +262,10 @@ func missing(err error) bool {
 
 // persist asks until an agent answers, for ctx or for ten seconds: that long a
 // cluster may be without a leader.
-func persist[T any](ctx context.Context, n *Nomad, ask func(*api.Client) (T, error)) (T, error) {
+func persist[T any](ctx context.Context, n *Nomad, ask func(context.Context, *api.Client) (T, error)) (T, error) {
 	until := time.Now().Add(10 * time.Second)
 	for {
-		v, err := each(n, ask)
+		v, err := each(ctx, n, ask)
 		var status api.UnexpectedResponseError
 		if err == nil || errors.As(err, &status) && status.StatusCode() < 500 || ctx.Err() != nil || time.Now().After(until) {
 			return v, err

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/nomad/api"
@@ -25,6 +26,7 @@ type NomadConfig struct {
 
 	Hold   time.Duration // how long one question may wait for a change; default 1 min
 	Late   time.Duration // that an answer may come after Hold; default 15 s
+	Turn   time.Duration // of one agent to answer anything else, while there is another to ask; default 3 s
 	Pause  time.Duration // after an agent failed to answer; default 500 ms
 	Settle time.Duration // least time between two questions, so that a restless cluster costs little; default 50 ms
 
@@ -39,6 +41,7 @@ type NomadConfig struct {
 type Nomad struct {
 	cfg     NomadConfig
 	clients []*api.Client
+	first   atomic.Int32 // of the clients, to be asked
 }
 
 // NewNomad returns a source; nothing is asked before Watch.
@@ -52,7 +55,7 @@ func NewNomad(cfg NomadConfig) (*Nomad, error) {
 	for _, d := range []struct {
 		v   *time.Duration
 		def time.Duration
-	}{{&cfg.Hold, time.Minute}, {&cfg.Late, 15 * time.Second}, {&cfg.Pause, 500 * time.Millisecond}, {&cfg.Settle, 50 * time.Millisecond}} {
+	}{{&cfg.Hold, time.Minute}, {&cfg.Late, 15 * time.Second}, {&cfg.Turn, 3 * time.Second}, {&cfg.Pause, 500 * time.Millisecond}, {&cfg.Settle, 50 * time.Millisecond}} {
 		if *d.v <= 0 {
 			*d.v = d.def
 		}

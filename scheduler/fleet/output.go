@@ -105,7 +105,7 @@ func interrupted(c *jobs.RunChunk) *jobs.RunChunk {
 // alloc is the run's one allocation, and when it ended. A run without one that
 // has ended was cancelled before it began.
 func (l *Long) alloc(ctx context.Context, k *known) (id string, ended time.Time, err error) {
-	list, err := persist(ctx, l.nomad, func(c *api.Client) ([]*api.AllocationListStub, error) {
+	list, err := persist(ctx, l.nomad, func(ctx context.Context, c *api.Client) ([]*api.AllocationListStub, error) {
 		list, _, err := c.Jobs().Allocations(k.job, true, (&api.QueryOptions{AllowStale: true}).WithContext(ctx))
 		return list, err
 	})
@@ -133,7 +133,7 @@ func (l *Long) alloc(ctx context.Context, k *known) (id string, ended time.Time,
 // log reads what a task printed, from an offset on.
 func (l *Long) log(ctx context.Context, alloc, task string, offset int64) ([]byte, error) {
 	q := url.Values{"task": {task}, "type": {"stdout"}, "plain": {"true"}, "origin": {"start"}, "offset": {strconv.FormatInt(offset, 10)}}
-	return each(l.nomad, func(c *api.Client) ([]byte, error) {
+	return each(ctx, l.nomad, func(ctx context.Context, c *api.Client) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		body, err := c.Raw().Response("/v1/client/fs/logs/"+alloc+"?"+q.Encode(), (&api.QueryOptions{AllowStale: true}).WithContext(ctx))

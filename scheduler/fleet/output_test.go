@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -45,6 +46,28 @@ func TestTheLastChunkSaysHowItEnded(t *testing.T) {
 	require.Equal(t, &jobs.RunChunk{Frames: []jobs.RunFrame{{Type: "stdout", Data: json.RawMessage(`"a"`)}}, Completed: true, Status: 3, Outcome: "ok"}, c)
 	_, _, _, err = chunkOf([]byte("exec: not found\n"), 0)
 	require.Error(t, err)
+}
+
+// An agent that keeps the connection and says nothing leaves time for the next one,
+// and is no longer the first that is asked.
+func TestASilentAgentCostsItsTurnOnce(t *testing.T) {
+	mute := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer mute.Close()
+	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"TaskGroups":[{"Name":"python","Count":2,"Scaling":{"Min":1,"Max":3,"Enabled":true}}]}`)
+	}))
+	defer agent.Close()
+	n, err := NewNomad(NomadConfig{Addresses: []string{mute.URL, agent.URL}, Turn: 50 * time.Millisecond})
+	require.NoError(t, err)
+	defer n.Close()
+	g, err := n.Group("prairie-worker/python")
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	now, least, most, err := g.Count(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []int{2, 1, 3}, []int{now, least, most})
+	require.EqualValues(t, 1, n.first.Load())
 }
 
 // A client that was short of room has thrown the log away: nobody waits for it.
