@@ -63,17 +63,22 @@ if (program) {
 
 const frameOf = (source) => $$("iframe.panel").find((frame) => frame.contentWindow === source);
 const measure = (frame) => frame.contentWindow?.postMessage({ type: "measure" }, "*");
-let waiting = null;
+const ask = () => $("#question").contentWindow.postMessage({ type: "collect" }, "*");
+let waiting = null, collecting = null;
 let restore = null;
+let sending = false; // an answer is on its way: the page that follows is another one
 
-// Never answers within the event that asks: a form ignores what is submitted in its own submit event.
-const collect = () => new Promise((resolve) => {
-  const frame = $("#question");
-  if (!frame || restore) return setTimeout(resolve, 0, restore || {}); // typed, and not back in a new frame yet
-  waiting = resolve;
-  frame.contentWindow.postMessage({ type: "collect" }, "*");
-  setTimeout(() => resolve({}), 5000);
-});
+// What was typed, asked for once for all who want to know. Never answers within the event
+// that asks: a form ignores what is submitted in its own submit event.
+const collect = () => {
+  if (!$("#question") || restore) return new Promise((resolve) => setTimeout(resolve, 0, restore || {})); // typed, and not back in a new frame yet
+  collecting ||= new Promise((resolve) => {
+    waiting = resolve;
+    ask();
+    setTimeout(resolve, 5000, {});
+  }).finally(() => { waiting = collecting = null; });
+  return collecting;
+};
 
 addEventListener("message", (event) => {
   const frame = frameOf(event.source);
@@ -85,9 +90,12 @@ addEventListener("message", (event) => {
     if (early) setTimeout(() => measure(frame), 60);
     else frame.style.height = Math.min(message.height, 20000) + "px";
   }
-  if (message.type === "fields" && waiting) { waiting(message.fields); waiting = null; }
+  if (message.type === "fields" && waiting) waiting(message.fields);
   if (message.type === "submit") $("#answer .primary")?.click();
-  if (message.type === "ready" && restore && frame.id === "question") { frame.contentWindow.postMessage({ type: "fill", fields: restore }, "*"); restore = null; }
+  if (message.type === "ready" && frame.id === "question") {
+    if (restore) { frame.contentWindow.postMessage({ type: "fill", fields: restore }, "*"); restore = null; }
+    if (waiting) ask(); // before, nobody heard
+  }
   if (message.type === "blocked") blocked(String(message.what));
 });
 
@@ -103,6 +111,8 @@ const blocked = (what) => {
 document.addEventListener("submit", async (event) => {
   if (event.target.id === "answer" && !event.target.dataset.sent) {
     event.preventDefault();
+    if (sending) return;
+    sending = true;
     const form = event.target, button = event.submitter;
     form.elements.answers.value = JSON.stringify(await collect());
     form.dataset.sent = "yes";
@@ -135,13 +145,15 @@ const recall = () => {
 
 let refreshing = false, again = false;
 const refresh = async () => {
-  if (program) return;
+  if (program || sending) return;
   if (refreshing) { again = true; return; }
   refreshing = true;
   try {
     remember();
-    const [answer, typed] = await Promise.all([fetch(location.href, { headers: { accept: "text/html" } }), collect()]);
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const typed = await collect(); // last, for typing goes on meanwhile
+    if (sending) return;
     restore = Object.keys(typed).length ? typed : null;
     document.title = next.title;
     for (const [i, frame] of $$("iframe.panel", next).entries()) {
@@ -168,7 +180,7 @@ const listen = () => {
   const source = new EventSource("/events");
   for (const name of ["hello", "changed"]) source.addEventListener(name, (event) => { told = Number(event.data); hear(); });
   source.onerror = () => $("#live")?.classList.add("off");
-  addEventListener("pagehide", () => source.close());
+  addEventListener("pagehide", () => source.close(), { once: true });
 };
 
 // ---- many seeds
@@ -265,7 +277,9 @@ const runSeeds = async (form, button) => {
 
 recall();
 listen();
-addEventListener("pageshow", () => {
+addEventListener("pageshow", (event) => {
+  if (event.persisted) listen(); // back on a page that was kept as it was
+  sending = false;
   if (program) $("#run").disabled = false;
   const form = $("#answer");
   if (!form) return;

@@ -314,4 +314,12 @@ func TestTypedAnswersSurviveAnEdit(t *testing.T) {
 	c.wait(`document.querySelector("#score") !== null`)
 	c.do(chromedp.Click(chromedp.CSS("#data summary")))
 	require.Contains(t, c.text("#data"), `"31.5"`)
+
+	// A change that comes while an answer is on its way takes neither the answer nor its form.
+	c.open("/question/own/incline?seed=2")
+	c.do(chromedp.Focus(chromedp.CSS(".home")), key(kb.Tab), key("32.5"))
+	eval[int](c, `const send = document.querySelector("#answer .primary"); send.click(); send.click(); refresh(); 0`)
+	c.wait(`document.querySelector("#score") !== null`)
+	require.Equal(t, 1, eval[int](c, `document.querySelectorAll(".attempts a").length`), "a click that comes twice sends one answer")
+	require.Contains(t, c.text("#data"), `"32.5"`)
 }
