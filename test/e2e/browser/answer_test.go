@@ -44,21 +44,25 @@ func TestAClosedVariantTakesNoAnswer(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, status)
 }
 
-// write makes a question of its own.
+// write makes a question of its own, in one change: a variant of half of it would
+// stay one of half of it.
 func (d *dev) write(qid string, files map[string]string) {
 	d.t.Helper()
-	dir := filepath.Join(d.dir, "questions", qid)
+	beside := filepath.Join(filepath.Dir(d.dir), "made")
 	for name, text := range files {
-		file := filepath.Join(dir, name)
+		file := filepath.Join(beside, name)
 		require.NoError(d.t, os.MkdirAll(filepath.Dir(file), 0o755))
 		require.NoError(d.t, os.WriteFile(file, []byte(text), 0o644))
 	}
+	dir := filepath.Join(d.dir, "questions", qid)
+	require.NoError(d.t, os.MkdirAll(filepath.Dir(dir), 0o755))
+	require.NoError(d.t, os.Rename(beside, dir))
 }
 
 // copy makes a question like another one, but for its UUID, and waits until it is served.
 func (d *dev) copy(from, to string) {
 	d.t.Helper()
-	require.NoError(d.t, os.CopyFS(filepath.Join(d.dir, "questions", to), os.DirFS(filepath.Join(d.dir, "questions", from))))
+	require.NoError(d.t, os.CopyFS(filepath.Join(filepath.Dir(d.dir), "made"), os.DirFS(filepath.Join(d.dir, "questions", from))))
 	d.write(to, map[string]string{"info.json": `{"title": "A copy", "type": "v3"}`})
 	d.shown("/question/" + to)
 }

@@ -191,14 +191,17 @@ func (d *dev) panel(path string) string {
 	return d.page(m[1])
 }
 
-// edit replaces a text in a file of the course.
+// edit replaces a text in a file of the course, in one change: of one that is written
+// where it is, dev may show the moment when it is empty.
 func (d *dev) edit(path, old, text string) {
 	d.t.Helper()
 	file := filepath.Join(d.dir, filepath.FromSlash(path))
 	b, err := os.ReadFile(file)
 	require.NoError(d.t, err)
 	require.Contains(d.t, string(b), old)
-	require.NoError(d.t, os.WriteFile(file, bytes.ReplaceAll(b, []byte(old), []byte(text)), 0o644))
+	beside := filepath.Join(filepath.Dir(d.dir), "edited")
+	require.NoError(d.t, os.WriteFile(beside, bytes.ReplaceAll(b, []byte(old), []byte(text)), 0o644))
+	require.NoError(d.t, os.Rename(beside, file))
 }
 
 // left lists what belongs to this dev and is still there: processes, mounts, directories.
@@ -280,8 +283,12 @@ func TestAnEditIsShown(t *testing.T) {
 	broken := d.page("/question/physics/incline")
 	require.Contains(t, broken, "SyntaxError")
 	require.Contains(t, broken, "questions/physics/incline/server.py</code>, line 7")
-	d.edit("questions/physics/incline/server.py", "def generate(data)", "def generate(data):")
+	file := filepath.Join(d.dir, "questions/physics/incline/server.py")
+	wrong, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, bytes.Replace(wrong, []byte("def generate(data)"), []byte("def generate(data):"), 1), 0o644))
 	next("changed")
+	require.Eventually(t, func() bool { return !strings.Contains(d.page("/question/physics/incline"), `id="issues"`) }, bound, tick, "written where it is")
 	require.Contains(t, d.panel("/question/physics/incline"), "stands on a hill")
 
 	require.NoError(t, os.MkdirAll(filepath.Join(d.dir, "questions/new/one"), 0o755))

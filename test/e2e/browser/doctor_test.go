@@ -80,6 +80,11 @@ func TestDoctor(t *testing.T) {
 			cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + dir, "TMPDIR=" + dir, "XDG_CACHE_HOME=" + filepath.Join(dir, "cache")}
 			out, _ := cmd.CombinedOutput()
 			require.Equal(t, tc.code, cmd.ProcessState.ExitCode(), "%s", out)
+			for _, left := range []string{"cache/prairielambda/*", "prairielambda-doctor-*"} {
+				found, err := filepath.Glob(filepath.Join(dir, left))
+				require.NoError(t, err)
+				require.Empty(t, found, "it leaves nothing")
+			}
 			for _, s := range tc.says {
 				require.Contains(t, string(out), s)
 			}
