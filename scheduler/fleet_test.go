@@ -209,9 +209,12 @@ func (l *lockedBuffer) String() string {
 func TestHedgingRescuesSlowCallsWithinItsBudget(t *testing.T) {
 	a, b := fleettest.New(t, sample()), fleettest.New(t, sample())
 	_, url := gateway(t, scheduler.Config{}, a, b)
-	call := func() {
-		require.Equal(t, http.StatusOK, post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate).status)
+	calls := 0
+	ask := func(header ...string) int {
+		calls++
+		return post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", generate, header...).status
 	}
+	call := func() { require.Equal(t, http.StatusOK, ask()) }
 	for range 60 {
 		call()
 	}
@@ -219,9 +222,15 @@ func TestHedgingRescuesSlowCallsWithinItsBudget(t *testing.T) {
 	if b.Invocations.Load() > a.Invocations.Load() {
 		preferred = b
 	}
-	preferred.Set(func(s *fleettest.State) { s.Delay = 30 * time.Second })
-	call() // ends at the other one, long before the test's own limit
-	preferred.Set(func(s *fleettest.State) { s.Delay = 0 })
+	for rescued := false; !rescued; { // at the other one, unless calls that were slow by chance took all of the budget
+		preferred.Set(func(s *fleettest.State) { s.Delay = time.Hour })
+		rescued = ask("Prairie-Deadline", "5000") == http.StatusOK
+		preferred.Set(func(s *fleettest.State) { s.Delay = 0 })
+		require.LessOrEqual(t, calls, 160)
+		for range 20 {
+			call()
+		}
+	}
 	for _, w := range []*fleettest.Worker{a, b} {
 		w.Set(func(s *fleettest.State) { s.Delay = 20 * time.Millisecond })
 	}
@@ -229,9 +238,9 @@ func TestHedgingRescuesSlowCallsWithinItsBudget(t *testing.T) {
 		call()
 	}
 	total := a.Invocations.Load() + b.Invocations.Load()
-	require.LessOrEqual(t, total, int64(161*105/100), "at most 5 % more executions than calls, whatever is slow")
+	require.LessOrEqual(t, total, int64(calls*105/100), "at most 5 % more executions than calls, whatever is slow")
 	require.Eventually(t, func() bool { return preferred.Cancelled.Load() >= 1 }, 10*time.Second, time.Millisecond, "the loser is told")
-	require.Regexp(t, `prairie_gateway_hedges_total [1-8]\n`, get(t, url+"/metrics").body)
+	require.Regexp(t, `prairie_gateway_hedges_total [1-9]\d*\n`, get(t, url+"/metrics").body)
 }
 
 func TestAWorkerThatHasNotSeenAPushYet(t *testing.T) {
