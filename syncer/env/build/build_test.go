@@ -126,6 +126,54 @@ func TestWhatIsAskedForAtOnceIsBuiltOnce(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// late answers a question for a head when it is let.
+type late struct {
+	head.Store
+	asked, let chan struct{}
+}
+
+func (l *late) Get(ctx context.Context, course string) (head.Head, head.Token, error) {
+	h, token, err := l.Store.Get(ctx, course)
+	if ctx.Value(l) != nil {
+		l.asked <- struct{}{}
+		<-l.let
+	}
+	return h, token, err
+}
+
+// TestABuildThatEndsWhileTheStoreIsAskedIsFound, and is not begun again.
+func TestABuildThatEndsWhileTheStoreIsAskedIsFound(t *testing.T) {
+	s, h, heads := newService(t)
+	l := &late{heads, make(chan struct{}), make(chan struct{})}
+	s.cfg.Syncer = syncer.New(syncer.Config{Blobs: blob.Verified(blobmem.New()), Heads: l})
+	first, err := s.Ask(t.Context(), "ada", debian("a"))
+	require.NoError(t, err)
+	type said struct {
+		Answer
+		err error
+	}
+	second := make(chan said)
+	go func() {
+		a, err := s.Ask(context.WithValue(t.Context(), l, true), "bob", debian("a"))
+		second <- said{a, err}
+	}()
+	<-l.asked
+	h.let <- struct{}{}
+	_, last := end(t, s, "ada", first.ID)
+	require.Equal(t, "ok", last.Outcome, last.Message)
+	l.let <- struct{}{} // "there is none", which was true
+	select {
+	case <-l.asked:
+		l.let <- struct{}{}
+	case a := <-second:
+		t.Fatalf("it was not asked again: %v", a)
+	}
+	a := <-second
+	require.NoError(t, a.err)
+	require.Empty(t, a.ID)
+	require.NotEmpty(t, a.Environment)
+}
+
 func TestBuildsAreBoundedAndFailuresAreTold(t *testing.T) {
 	s, h, _ := newService(t)
 	var ids []string

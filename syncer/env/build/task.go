@@ -56,14 +56,34 @@ const maxTaskLines = 25_000
 // Ask returns the environment that r was built as, or begins to build it, or
 // joins those who wait for it.
 func (s *Service) Ask(ctx context.Context, owner string, r *recipe.Recipe) (Answer, error) {
+	for {
+		asked := time.Now()
+		a, err := s.find(ctx, r)
+		if err != nil || a.Environment != "" {
+			return a, err
+		}
+		if a, err = s.begin(owner, r, asked); err != nil || a.ID != "" {
+			return a, err
+		}
+	}
+}
+
+// find answers with the environment if the store has it.
+func (s *Service) find(ctx context.Context, r *recipe.Recipe) (Answer, error) {
 	v, err := s.cfg.Syncer.Resolve(ctx, head.EnvCourse(r.Name()), "")
 	if err == nil {
 		s.used(ctx, r.Name())
 		return Answer{Environment: r.Name() + "@" + v.Version}, nil
 	}
-	if !errors.Is(err, head.ErrNotFound) {
-		return Answer{}, err
+	if errors.Is(err, head.ErrNotFound) {
+		err = nil
 	}
+	return Answer{}, err
+}
+
+// begin joins the build of r or begins one. It answers nothing where one succeeded
+// since the store was asked.
+func (s *Service) begin(owner string, r *recipe.Recipe, asked time.Time) (Answer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ctx.Err() != nil {
@@ -75,6 +95,8 @@ func (s *Service) Ask(ctx context.Context, owner string, r *recipe.Recipe) (Answ
 		case t.end == nil && t.recipe == key:
 			t.owners[owner] = true
 			return Answer{ID: id}, nil
+		case t.end != nil && t.recipe == key && t.end.Status == 0 && !t.ended.Before(asked):
+			return Answer{}, nil
 		case t.end != nil && time.Since(t.ended) > s.cfg.Keep:
 			delete(s.tasks, id)
 		}
