@@ -36,6 +36,7 @@ func NewLimiter() *Limiter { return &Limiter{now: time.Now, seen: map[caller]*us
 func (l *Limiter) Enter(p *Public, address string) (leave func(), again time.Duration) {
 	now := l.now()
 	k := caller{p.ID, address}
+	every, burst := rate.Limit(float64(p.PerMinute)/60), max(1, p.PerMinute/6)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	u := l.seen[k]
@@ -46,8 +47,12 @@ func (l *Limiter) Enter(p *Public, address string) (leave func(), again time.Dur
 		if len(l.seen) >= maxAddresses {
 			return nil, time.Minute
 		}
-		u = &usage{bucket: rate.NewLimiter(rate.Limit(float64(p.PerMinute)/60), max(1, p.PerMinute/6))}
+		u = &usage{bucket: rate.NewLimiter(every, burst)}
 		l.seen[k] = u
+	}
+	if u.bucket.Limit() != every || u.bucket.Burst() != burst { // the file was edited
+		u.bucket.SetLimitAt(now, every)
+		u.bucket.SetBurstAt(now, burst)
 	}
 	u.last = now
 	if u.running >= p.Concurrency {

@@ -160,6 +160,15 @@ func TestLimiter(t *testing.T) {
 	}
 	_, again = l.Enter(p, "1.1.1.1")
 	require.InDelta(t, time.Second, again, float64(10*time.Millisecond))
+	now = now.Add(time.Minute)
+	less := &Public{ID: "p", PerMinute: 6, Concurrency: 2} // the file says so now
+	for _, want := range []bool{true, false} {
+		leave, _ := l.Enter(less, "1.1.1.1")
+		require.Equal(t, want, leave != nil, "an address that was seen before")
+		if leave != nil {
+			leave()
+		}
+	}
 	for i := range maxAddresses + 10 {
 		l.Enter(p, fmt.Sprint(i))
 	}
