@@ -56,6 +56,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler { //nolint:errorlint // the value itself is the signal
+				g.finish(x, rec, time.Since(begin))
 				panic(p)
 			}
 			g.cfg.Log.Error().Str("id", x.id).Interface("panic", p).Msg("handler failed")

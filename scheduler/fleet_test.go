@@ -189,6 +189,32 @@ func TestTheLogSaysWhoAndWhatButNoPayload(t *testing.T) {
 	}
 }
 
+// An answer that had to be cut off in its middle is a call like any other.
+func TestACallWhoseAnswerIsCutOffIsLogged(t *testing.T) {
+	w := fleettest.New(t, sample())
+	w.Set(func(s *fleettest.State) {
+		s.Before = func(rw http.ResponseWriter, r *http.Request) bool {
+			if !strings.HasPrefix(r.URL.Path, "/v1/files/") {
+				return false
+			}
+			rw.Header().Set("Content-Length", "10")
+			io.WriteString(rw, "half")
+			http.NewResponseController(rw).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	})
+	var log lockedBuffer
+	_, url := gateway(t, scheduler.Config{Log: zerolog.New(&log)}, w)
+	res, err := http.Get(url + "/courses/tam212/" + v1 + "/files/a")
+	if err == nil { // else it was cut off before its beginning was sent
+		_, err = io.ReadAll(res.Body)
+		res.Body.Close()
+	}
+	require.Error(t, err)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), `"verb":"files"`) }, 10*time.Second, time.Millisecond, &log)
+	require.Contains(t, log.String(), `"error":"send file`)
+}
+
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
