@@ -24,7 +24,7 @@ def generate(data):
 	}), func(c *Config) { c.Spares = 2 })
 	p.python.most = 15
 	hashes, addresses := map[string]int{}, map[string]int{}
-	for deadline := time.Now().Add(time.Minute); len(hashes) < 4 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Minute); len(hashes) < 4 && time.Now().Before(deadline); {
 		r := do(t, p, question("q", "generate"))
 		require.Equal(t, jobs.OK, r.Calls[0].Outcome, "%+v", r.Calls[0])
 		var d struct {
