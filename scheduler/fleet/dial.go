@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/coder/websocket"
@@ -42,10 +43,10 @@ func (w *Worker) Dial(ctx context.Context, r Request, maxMessage int64) (*Socket
 	}
 	conn.SetReadLimit(maxMessage)
 	detach := context.AfterFunc(w.alive(), func() { conn.CloseNow() })
-	return &Socket{conn, func() { detach(); w.inflight.Add(-1) }}, nil
+	return &Socket{conn, sync.OnceFunc(func() { detach(); w.inflight.Add(-1) })}, nil
 }
 
-// Close ends the socket at once.
+// Close ends the socket at once; a second one does nothing.
 func (s *Socket) Close() {
 	s.stop()
 	s.CloseNow() //nolint:errcheck // it is gone either way
