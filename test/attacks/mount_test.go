@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -77,7 +78,23 @@ func (c chunks) signal(t *testing.T, s unix.Signal) {
 	t.Helper()
 	for _, pid := range c.processes(t) {
 		require.NoError(t, unix.Kill(pid, s))
+		require.Eventually(t, func() bool { return s != unix.SIGSTOP || stands(t, pid) }, 30*time.Second, time.Millisecond)
 	}
+}
+
+// stands says that no thread of a process goes on: one that was told to stop answers
+// until it has its turn to hear of it.
+func stands(t *testing.T, pid int) bool {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	require.NoError(t, err)
+	for _, f := range tasks {
+		b, err := os.ReadFile(f)
+		_, after, _ := strings.Cut(string(b), ") ")
+		if err == nil && !strings.HasPrefix(after, "T") {
+			return false
+		}
+	}
+	return true
 }
 
 func (c chunks) call(ctx context.Context, p *pool.Pool, do string, wall time.Duration) (jobs.CallResult, error) {
