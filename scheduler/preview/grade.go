@@ -108,7 +108,7 @@ func (s *Server) grade(ctx context.Context, id int64) error {
 	step := question.Step{Name: question.GraderStep, Outcome: jobs.OK, Output: output, Wall: time.Since(begin), Tier: s.cfg.Tier}
 	var je *jobs.Error
 	switch {
-	case errors.As(err, &je):
+	case errors.As(err, &je) && !je.Retryable:
 		step.Outcome, step.Message = jobs.QuestionError, je.Message
 	case err != nil:
 		return err

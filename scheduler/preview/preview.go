@@ -46,7 +46,7 @@ type Config struct {
 	Run      func(ctx context.Context, p *jobs.Program) (*jobs.ProgramResult, error)
 	Runtimes []jobs.Runtime
 	// Grade runs a question's external grader to its end; output is what it printed.
-	// An error that is a *jobs.Error is the question's.
+	// An error that is a *jobs.Error is the question's, unless another try may help.
 	Grade func(ctx context.Context, g *jobs.Grading) (grade *jobs.Grade, output string, err error)
 	Log   zerolog.Logger
 }
