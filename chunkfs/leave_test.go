@@ -23,7 +23,10 @@ func TestOldVersionsLeaveAndThoseInUseStay(t *testing.T) {
 	v2 := push(t, r.store, "XC101", src)
 	eventually(t, "v2 is current", func() bool { return readlink(t, r.mnt+"/XC101/current") == v2 })
 	same(t, src, filepath.Join(r.mnt, "XC101/current")+"/")
-	eventually(t, "what only v1 had is gone: a manifest and a pack", func() bool { return r.status().Cache.Files == before })
+	eventually(t, "what only v1 had is gone: a manifest and a pack; what only v2 has is here", func() bool {
+		now := r.status().Cache
+		return now.Evictions == 2 && now.Files == before
+	})
 	time.Sleep(2 * r.conf.LeaveAfter)
 	require.Equal(t, before, r.status().Cache.Files, "what the head names stays, though nobody reads it")
 	// A version that left comes back.
