@@ -152,7 +152,8 @@ func TestFetchBeforePush(t *testing.T) {
 	require.NoError(t, err)
 	port := ln.Addr().(*net.TCPAddr).Port
 	require.NoError(t, ln.Close())
-	daemon := exec.Command("git", "daemon", "--reuseaddr", "--export-all", "--listen=127.0.0.1", fmt.Sprintf("--port=%d", port), "--base-path="+upstream, upstream)
+	// Not by way of git, which would be what is killed, and leave the daemon behind.
+	daemon := exec.Command(filepath.Join(gitCmd(t, upstream, "--exec-path"), "git-daemon"), "--reuseaddr", "--export-all", "--listen=127.0.0.1", fmt.Sprintf("--port=%d", port), "--base-path="+upstream, upstream)
 	require.NoError(t, daemon.Start())
 	t.Cleanup(func() { daemon.Process.Kill(); daemon.Wait() })
 	require.Eventually(t, func() bool {
@@ -161,7 +162,7 @@ func TestFetchBeforePush(t *testing.T) {
 			c.Close()
 		}
 		return err == nil
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 
 	mirror := filepath.Join(f.repos, "mirror.git")
 	url := fmt.Sprintf("git://127.0.0.1:%d/.git", port)
