@@ -195,7 +195,9 @@ func Sweep(dir string, before time.Time) error {
 			continue
 		}
 		if st, e2 := e.Info(); e2 == nil && st.ModTime().Before(before) {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
+			if e2 = os.Remove(filepath.Join(dir, e.Name())); !errors.Is(e2, fs.ErrNotExist) { // else its writer or another sweep was first
+				err = errors.Join(err, e2)
+			}
 		}
 	}
 	return err

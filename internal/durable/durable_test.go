@@ -82,6 +82,25 @@ func TestSweepSparesTheYoungAndTheNamed(t *testing.T) {
 	require.NoError(t, Sweep(filepath.Join(dir, "none"), time.Now()))
 }
 
+// TestSweepsShareADirectory: what another took first is gone, as it should be.
+func TestSweepsShareADirectory(t *testing.T) {
+	dir := t.TempDir()
+	for range 500 {
+		_, err := Temp(dir, nil, 0o600, false)
+		require.NoError(t, err)
+	}
+	errs := make(chan error, 4)
+	for range cap(errs) {
+		go func() { errs <- Sweep(dir, time.Now().Add(time.Hour)) }()
+	}
+	for range cap(errs) {
+		require.NoError(t, <-errs)
+	}
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 func TestTempFromIsWholeOrGone(t *testing.T) {
 	dir := t.TempDir()
 	path, err := TempFrom(dir, 0o444, func(w io.Writer) error {
