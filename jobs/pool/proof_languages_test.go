@@ -110,7 +110,7 @@ func compilesOnce(t *testing.T, p *Pool) {
 	require.Eventually(t, func() bool {
 		p.aheads.want(l) // the first program may have ended while slots were few
 		return p.aheads.of(l) != nil
-	}, 4*time.Minute, 10*time.Millisecond)
+	}, 6*time.Minute, 10*time.Millisecond) // longer than the language gives it
 	for range 2 {
 		res, err := p.Run(context.Background(), &jobs.Program{
 			Runtime: "go", Switches: map[string][]string{"Compiler": {"-v"}}, // names what it compiles
