@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/prairielambda/prairielambda/internal/durable"
 )
 
 // ErrNoRevision says that a revision names no commit.
@@ -78,7 +80,7 @@ func Fetch(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, "packed-refs"), b, 0o644)
+		return durable.WriteFile(filepath.Join(dir, "packed-refs"), b, 0o644) // others read it, and it is all there is of them
 	}
 	return nil
 }

@@ -1,8 +1,9 @@
 // Package pushd is the HTTP face of a push: POST {course, repository, rev}.
 //
 // It guarantees that one course is pushed by one request at a time, in the order
-// of arrival, while different courses go on at once; that a caller who leaves
-// ends its push, which loses nothing; and that every failure is a JSON error
+// of arrival, while different courses go on at once, and that one repository is
+// fetched by one of them at a time; that a caller who leaves ends its push, which
+// loses nothing; and that every failure is a JSON error
 // with a code. It refuses callers without a token for the course, bodies that are
 // not exactly the three fields, and repositories outside its directory.
 package pushd
@@ -42,11 +43,11 @@ type Server struct {
 	pushes *prometheus.CounterVec
 	took   prometheus.Histogram
 
-	mu     sync.Mutex // guards queues
-	queues map[string]*queue
+	mu     sync.Mutex        // guards queues
+	queues map[string]*queue // by course, and by path of a repository
 }
 
-// queue lets one push of a course go on at a time.
+// queue lets one push of a course, or one fetch of a repository, go on at a time.
 type queue struct {
 	turn  chan struct{} // holds one token
 	users int
@@ -130,19 +131,25 @@ func (s *Server) serve(r *http.Request) (syncer.Report, *failure) {
 
 func (s *Server) push(ctx context.Context, q request) (syncer.Report, error) {
 	path := filepath.Join(s.cfg.Repositories, q.Repository)
-	if err := git.Fetch(ctx, path); err != nil {
+	leave, err := s.enter(ctx, "/"+path) // git refuses to move a ref that another moves
+	if err != nil {
+		return syncer.Report{}, err
+	}
+	err = git.Fetch(ctx, path)
+	leave()
+	if err != nil {
 		return syncer.Report{}, err
 	}
 	return s.cfg.Syncer.Push(ctx, q.Course, syncer.Git(path, q.Rev))
 }
 
-// enter waits for the course's turn.
-func (s *Server) enter(ctx context.Context, course string) (leave func(), err error) {
+// enter waits for the turn of a course or of a repository; of a path after a slash, which no course has.
+func (s *Server) enter(ctx context.Context, what string) (leave func(), err error) {
 	s.mu.Lock()
-	q := s.queues[course]
+	q := s.queues[what]
 	if q == nil {
 		q = &queue{turn: make(chan struct{}, 1)}
-		s.queues[course] = q
+		s.queues[what] = q
 	}
 	q.users++
 	s.mu.Unlock()
@@ -150,7 +157,7 @@ func (s *Server) enter(ctx context.Context, course string) (leave func(), err er
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if q.users--; q.users == 0 {
-			delete(s.queues, course)
+			delete(s.queues, what)
 		}
 	}
 	select {

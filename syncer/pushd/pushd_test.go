@@ -186,6 +186,25 @@ func TestFetchBeforePush(t *testing.T) {
 	}
 	require.NoFileExists(t, pwned)
 
+	// Several courses of one repository at once: git refuses to move a ref twice.
+	for i := range 3 {
+		rev := commit(t, upstream, fmt.Sprint("shared ", i))
+		for _, b := range []string{"a", "b", "c", "d", "e", "f"} {
+			gitCmd(t, upstream, "branch", "-f", b)
+		}
+		said := make(chan string, 4)
+		for c := range cap(said) {
+			go func() {
+				code, got := f.post(t, "s3cret", fmt.Sprintf(`{"course":"demo%d","repository":"mirror.git","rev":"f"}`, c))
+				said <- fmt.Sprint(code, got["version"], got["error"])
+			}()
+		}
+		for range cap(said) {
+			require.Equal(t, fmt.Sprint(200, rev, nil), <-said)
+		}
+	}
+	require.Empty(t, f.server.queues)
+
 	evil := "sh -c touch% " + pwned
 	for _, bad := range []string{"ext::" + evil, "file://" + upstream, upstream, "-oProxyCommand=touch " + pwned, "http://127.0.0.1:1/x"} {
 		gitCmd(t, mirror, "-c", "core.hooksPath=/dev/null", "config", "remote.origin.url", bad)
