@@ -167,6 +167,10 @@ func (z *Zygote) Spawn(ctx context.Context, spec Spec) (*Box, error) {
 		b.Close()
 		return nil, err
 	}
+	if !b.idle {
+		z.turns.await()
+		defer z.turns.served()
+	}
 	r := zygoteRequest{b.idle, msg, files, make(chan zygoteReply, 1)}
 	select {
 	case z.reqs <- r:

@@ -1,13 +1,15 @@
 package sandbox
 
 import (
+	"sync"
+
 	"golang.org/x/sys/unix"
 )
 
 // What nobody waits for (the warm work of a spare, the end of a sandbox that has
 // answered) runs as SCHED_IDLE: it takes what calls leave, and a call that wakes
 // up takes its place at once. A child is born so: the zygote forks it as SCHED_IDLE
-// itself, for as long as that takes. Coming back from there takes CAP_SYS_NICE over the
+// itself, for as long as that takes or until a call wants it. Coming back from there takes CAP_SYS_NICE over the
 // whole machine, so that only tier root does it.
 
 const capSysNice = 23
@@ -43,6 +45,56 @@ func niceness() int32 {
 		return 0
 	}
 	return int32(20 - kernel)
+}
+
+// attention is a zygote's: it serves one request at a time, as SCHED_IDLE where
+// nobody waits for it. Who comes to wait behind such a one brings the zygote back:
+// otherwise both would wait for everything else on a busy machine.
+type attention struct {
+	host *Host
+	pid  int
+
+	mu      sync.Mutex // guards what follows
+	waiting int        // requests that somebody waits for
+	idle    bool
+}
+
+func (a *attention) await() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting++
+	a.returnLocked()
+}
+
+func (a *attention) served() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting--
+}
+
+// begin sends the zygote to the background unless somebody waits for it.
+func (a *attention) begin() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.idle = a.waiting == 0; a.idle {
+		a.host.background(a.pid)
+	}
+}
+
+// end brings it back, and reports whether it was there all the time.
+func (a *attention) end() (throughout bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	throughout = a.idle
+	a.returnLocked()
+	return throughout
+}
+
+func (a *attention) returnLocked() {
+	if a.idle {
+		a.idle = false
+		a.host.foreground(a.pid)
+	}
 }
 
 // Recede lets whatever the sandbox still has to do wait for others, as long as

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -145,4 +146,39 @@ func TestTheBackgroundEnds(t *testing.T) {
 		require.EqualValues(t, unix.SCHED_NORMAL, p)
 		require.Equal(t, nice, n)
 	}
+}
+
+// A call that must wait until a spare is forked does not wait in the background.
+func TestACallBringsTheZygoteBack(t *testing.T) {
+	h := newHost(t, 4)
+	z := newEcho(t, h)
+	if !h.raises {
+		machine.Skip(t, "only root with CAP_SYS_NICE comes back from SCHED_IDLE")
+	}
+	policy := func() uint32 {
+		a, err := unix.SchedGetAttr(z.cmd.Process.Pid, 0)
+		require.NoError(t, err)
+		return a.Policy
+	}
+	require.NoError(t, z.cmd.Process.Signal(syscall.SIGSTOP)) // in the middle of a fork, for all that others see
+	boxes, errs := make(chan *Box, 2), make(chan error, 2)
+	spawn := func(idle bool) {
+		b, err := z.Spawn(context.Background(), Spec{Limits: testLimits, Idle: idle})
+		boxes <- b
+		errs <- err
+	}
+	go spawn(true)
+	require.Eventually(t, func() bool { return policy() == unix.SCHED_IDLE }, time.Minute, time.Millisecond)
+	go spawn(false)
+	require.Eventually(t, func() bool { return policy() == unix.SCHED_NORMAL }, time.Minute, time.Millisecond)
+	require.NoError(t, z.cmd.Process.Signal(syscall.SIGCONT))
+	for range 2 {
+		b := <-boxes
+		require.NoError(t, <-errs)
+		t.Cleanup(func() { b.Close() })
+		a, err := unix.SchedGetAttr(b.pid, 0)
+		require.NoError(t, err)
+		require.Equal(t, b.idle, a.Policy == unix.SCHED_IDLE)
+	}
+	require.EqualValues(t, unix.SCHED_NORMAL, policy())
 }

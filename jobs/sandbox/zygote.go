@@ -38,6 +38,7 @@ type Zygote struct {
 	cmd   *exec.Cmd
 	ctl   int
 	reqs  chan zygoteRequest
+	turns attention
 	quit  chan struct{} // closed by Close
 	dead  chan struct{} // closed when the process has ended
 	once  sync.Once
@@ -89,7 +90,7 @@ func (h *Host) StartZygote(ctx context.Context, c ZygoteConfig) (*Zygote, error)
 		return nil, err
 	}
 	z := &Zygote{
-		host: h, cmd: stage.cmd, ctl: ours, reqs: make(chan zygoteRequest),
+		host: h, cmd: stage.cmd, ctl: ours, reqs: make(chan zygoteRequest), turns: attention{host: h, pid: stage.cmd.Process.Pid},
 		quit: make(chan struct{}), dead: make(chan struct{}), log: &tail{max: 8 << 10}, heard: make(chan struct{}),
 	}
 	go func() {
@@ -148,7 +149,7 @@ func (z *Zygote) serve() {
 		case <-gone:
 			rep.err = ErrZygoteDead
 		case r := <-z.reqs:
-			last, rep = r.reply, z.fork(r)
+			last, rep = r.reply, z.attend(r)
 		}
 	}
 	z.host.endSoon(z.cmd)
@@ -188,17 +189,24 @@ func (z *Zygote) hungUp() <-chan struct{} {
 	return c
 }
 
+func (z *Zygote) attend(r zygoteRequest) zygoteReply {
+	if !r.idle {
+		return z.fork(r)
+	}
+	z.turns.begin()
+	rep := z.fork(r)
+	if !z.turns.end() && rep.err == nil {
+		z.host.background(rep.pid) // it was not born there
+	}
+	return rep
+}
+
 func (z *Zygote) fork(r zygoteRequest) zygoteReply {
 	z.host.forking.RLock() // until the child is known by its pid
 	defer z.host.forking.RUnlock()
 	fds := make([]int, len(r.files))
 	for i, f := range r.files {
 		fds[i] = int(f.Fd())
-	}
-	if r.idle {
-		pid := z.cmd.Process.Pid
-		z.host.background(pid)
-		defer z.host.foreground(pid)
 	}
 	if err := unix.Sendmsg(z.ctl, r.msg, unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
 		return zygoteReply{err: fmt.Errorf("%w: send: %w", ErrZygoteDead, err)}
