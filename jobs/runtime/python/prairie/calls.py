@@ -110,13 +110,13 @@ def _read(file: Any) -> Any:
 def settle(value: Any, limit: int, where: str) -> Any:
     """Return data as the next call sees it, or raise for what is not JSON or too large."""
     try:
-        text, tree = jsonjs.normalise(value)
+        return jsonjs.normalise(value, check=lambda size: bounded(size, limit, where))[1]
+    except QuestionError:
+        raise
     except jsonjs.NotJSON as exc:
         raise QuestionError(f"{exc} (after {where})") from None
     except Exception as exc:  # from the methods of a course's own types
         raise QuestionError(f"data is not JSON after {where}: {describe(exc)}") from None
-    bounded(len(text), limit, where)
-    return tree
 
 
 def bounded(size: int, limit: int, where: str) -> None:

@@ -18,7 +18,7 @@ import json
 import marshal
 import math
 import re
-from typing import Any, List, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 MAX_SAFE = 2**53 - 1
 
@@ -92,10 +92,17 @@ def decode(raw: Any) -> Any:
     return decoder.decode(text)
 
 
-def normalise(value: Any, name: str = "data") -> Tuple[str, Any]:
-    """Return value's JSON text and the tree the next call would see, or raise NotJSON."""
+def normalise(
+    value: Any, name: str = "data", check: Optional[Callable[[int], None]] = None
+) -> Tuple[str, Any]:
+    """Return value's JSON text and the tree the next call would see, or raise NotJSON.
+
+    check is given the text's length before the tree is made of it.
+    """
     try:
         text = _encoder.encode(value)
+        if check:
+            check(len(text))
         return text, (_strict if _NEEDS_RULES.search(text) else _plain).decode(text)
     except RecursionError:
         raise NotJSON(f"{name} is nested too deeply") from None
