@@ -210,3 +210,36 @@ func TestAWorkerThatTakesNothingNewIsNotTheLastWord(t *testing.T) {
 	r := <-done
 	require.Equal(t, http.StatusOK, r.status, r.body)
 }
+
+// A worker that comes takes the calls that wait, not only those after them.
+func TestCallsThatWaitAreTakenByAWorkerThatComes(t *testing.T) {
+	busy, late := fleettest.New(t, sample()), fleettest.New(t, sample())
+	held, end := make(chan bool, 2), make(chan bool)
+	var n atomic.Int32
+	busy.Set(func(s *fleettest.State) {
+		s.Status.Slots = 1
+		s.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/v1/invoke" && n.Add(1) <= 2 {
+				held <- true
+				<-end
+			}
+			return false
+		}
+	})
+	late.Set(func(s *fleettest.State) { s.Hang = true })
+	_, url := gateway(t, scheduler.Config{Workers: []string{late.URL}}, busy)
+	answers := make(chan int, 3)
+	call := func(seed int) {
+		answers <- post(t, url+"/courses/tam212/"+v1+"/question/addNumbers", fmt.Sprintf(`{"method":"generate","data":{"variant_seed":%d}}`, seed)).status
+	}
+	go call(1)
+	go call(2)
+	<-held
+	<-held
+	go call(3)
+	require.Eventually(t, func() bool { return strings.Contains(get(t, url+"/metrics").body, "prairie_gateway_waiting 1") }, time.Minute, 2*time.Millisecond)
+	late.Set(func(s *fleettest.State) { s.Hang = false })
+	require.Equal(t, http.StatusOK, <-answers)
+	close(end)
+	require.Equal(t, []int{http.StatusOK, http.StatusOK}, []int{<-answers, <-answers})
+}

@@ -199,12 +199,13 @@ func (g *Gateway) capacity() int {
 // Run probes the workers, and scales them where it should, until ctx ends, and returns when every goroutine of the
 // gateway has ended.
 func (g *Gateway) Run(ctx context.Context) error {
-	var scaling sync.WaitGroup
+	var beside sync.WaitGroup
 	if g.scaler != nil {
-		scaling.Go(func() { g.scaler.Run(ctx) })
+		beside.Go(func() { g.scaler.Run(ctx) })
 	}
+	beside.Go(func() { g.fleet.Follow(ctx, g.queue.Fill) })
 	err := g.fleet.Run(ctx)
-	scaling.Wait()
+	beside.Wait()
 	if g.cache != nil {
 		g.cache.Close()
 	}

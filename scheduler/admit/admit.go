@@ -19,7 +19,8 @@ import (
 
 // Config configures a Queue. The zero value of a field means its default.
 type Config struct {
-	// Capacity is the number of calls that may run at once; it may change. Default 4.
+	// Capacity is the number of calls that may run at once; it may change, and who
+	// sees it grow calls Fill. Default 4.
 	Capacity func() int
 	// MaxWait is the longest estimated wait that is still admitted. Default 5 s.
 	MaxWait time.Duration
@@ -141,10 +142,22 @@ func (q *Queue) giveLocked(c *course) {
 	c.turn = q.turn
 }
 
+// Fill gives places that the capacity has gained to those who wait. It need not be
+// called when a call leaves.
+func (q *Queue) Fill() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.fillLocked()
+}
+
 // backLocked takes one place back and gives what is free to those who wait.
 func (q *Queue) backLocked(c *course) {
 	q.running--
 	c.running--
+	q.fillLocked()
+}
+
+func (q *Queue) fillLocked() {
 	now := time.Now()
 	for {
 		next := q.nextLocked(now)

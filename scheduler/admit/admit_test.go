@@ -169,3 +169,24 @@ func TestIdleCoursesAreForgotten(t *testing.T) {
 		require.Len(t, q.courses, 1)
 	})
 }
+
+func TestACapacityThatGrewIsGivenToThoseWhoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 1
+		q := New(Config{Capacity: func() int { return n }})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				_, err := call(t.Context(), q, "c", time.Minute)
+				require.NoError(t, err)
+			})
+		}
+		synctest.Wait()
+		n = 3
+		q.Fill()
+		synctest.Wait()
+		running, waiting := q.Depth()
+		require.Equal(t, []int{3, 1}, []int{running, waiting})
+		wg.Wait()
+	})
+}

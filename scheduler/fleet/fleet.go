@@ -229,6 +229,11 @@ func (f *Fleet) AwaitName(ctx context.Context, is func(string) bool) (found bool
 	return found, err
 }
 
+// Follow calls came at once and whenever a worker has come, until ctx ends.
+func (f *Fleet) Follow(ctx context.Context, came func()) {
+	_ = f.until(ctx, func() bool { came(); return false })
+}
+
 // until waits for what a worker that comes or goes may bring about.
 func (f *Fleet) until(ctx context.Context, ok func() bool) error {
 	for {
