@@ -176,7 +176,12 @@ func (p *profiles) save() error {
 	if err != nil || len(b) > maxProfiles {
 		return err
 	}
-	return durable.WriteFile(p.path, b, 0o600)
+	if err = durable.WriteFile(p.path, b, 0o600); err != nil {
+		p.mu.Lock()
+		p.dirty = true // the next time it may work
+		p.mu.Unlock()
+	}
+	return err
 }
 
 // keepProfiles writes changes now and then, and at the end.

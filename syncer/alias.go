@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,12 +10,22 @@ import (
 )
 
 // Alias makes of, a version that the store has, one of course as well, and moves
-// its head there. Nothing but names is written.
+// its head there, also where somebody moved it at the same time. Nothing but names
+// is written.
 func (s *Syncer) Alias(ctx context.Context, course string, of head.Version) (r Report, err error) {
-	r.Course = course
 	if err := head.CheckCourse(course); err != nil {
-		return r, &RefusedError{err.Error()}
+		return Report{Course: course}, &RefusedError{err.Error()}
 	}
+	for range 10 {
+		if r, err = s.alias(ctx, course, of); !errors.Is(err, head.ErrConflict) {
+			return r, err
+		}
+	}
+	return r, err
+}
+
+func (s *Syncer) alias(ctx context.Context, course string, of head.Version) (r Report, err error) {
+	r.Course = course
 	cur := s.current(ctx, course)
 	if cur.err != nil {
 		return r, fmt.Errorf("read the head of %s: %w", course, cur.err)
