@@ -1,11 +1,14 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -165,4 +168,50 @@ func TestLayersFollowTheTier(t *testing.T) {
 	for name, v := range on(full) {
 		require.True(t, v, name)
 	}
+}
+
+// A slot whose cgroup was killed as a whole serves again: see renew.
+func TestASlotServesAfterItsCgroupWasKilled(t *testing.T) {
+	h := newHost(t, 1)
+	z := newEcho(t, h)
+	for range 3 {
+		b := spawn(t, z)
+		if b.slot.cg == nil || b.slot.cg.kill == nil {
+			require.NotEmpty(t, os.Getenv(innerTier), "no cgroup.kill as root")
+			t.Skip("no cgroup2 here")
+		}
+		b.slot.cg.killAll()
+		require.True(t, b.slot.cg.killed)
+		require.Eventually(t, func() bool { return !b.Alive() }, 30*time.Second, time.Millisecond)
+		b.Close()
+	}
+	spawn(t, z)
+}
+
+// One in which something does not die is out of use until it does.
+func TestASlotComesBackWhenWhatWasKilledInItIsGone(t *testing.T) {
+	h := newHost(t, 1)
+	z := newEcho(t, h)
+	b := spawn(t, z)
+	if b.slot.cg == nil || b.slot.cg.kill == nil {
+		require.NotEmpty(t, os.Getenv(innerTier), "no cgroup.kill as root")
+		t.Skip("no cgroup2 here")
+	}
+	b.slot.cg.killAll()
+	undead := exec.Command("sleep", "600")
+	require.NoError(t, undead.Start())
+	t.Cleanup(func() { undead.Process.Kill(); undead.Wait() })
+	require.NoError(t, os.WriteFile(filepath.Join(b.slot.cg.into.Name(), "cgroup.procs"), fmt.Append(nil, undead.Process.Pid), 0))
+	b.Close()
+	slots := func(free, quarantined int) func() bool {
+		return func() bool {
+			_, f, q := h.Slots()
+			return f == free && q == quarantined
+		}
+	}
+	require.Eventually(t, slots(0, 1), 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, undead.Process.Kill())
+	_ = undead.Wait()
+	require.Eventually(t, slots(1, 0), 30*time.Second, 10*time.Millisecond)
+	spawn(t, z)
 }

@@ -259,18 +259,41 @@ func (h *Host) acquire(ctx context.Context) (*slot, error) {
 	}
 }
 
-// release gives a slot back that nothing lives in.
+// release gives a slot back that nothing lives in, but what may still be dying.
 func (h *Host) release(s *slot) {
-	if s.cg != nil {
-		cg, err := h.cg.renew(s.index, s.cg)
-		if err != nil {
-			h.quarantine(1)
-			h.cfg.Log.Error().Err(err).Msg("a slot is out of use for good")
-			return
-		}
-		s.cg = cg
+	err := h.renew(s)
+	switch {
+	case err == nil:
+		h.free <- s
+	case errors.Is(err, unix.EBUSY):
+		h.quarantine(1)
+		h.cfg.Log.Warn().Err(err).Int("slot", s.index).Msg("what was killed in a slot does not die; it is out of use until it does")
+		go func() {
+			for errors.Is(err, unix.EBUSY) {
+				err = h.renew(s)
+			}
+			h.quarantine(-1)
+			if err == nil {
+				h.free <- s
+				return
+			}
+			h.lose(err)
+		}()
+	default:
+		h.lose(err)
 	}
-	h.free <- s
+}
+
+func (h *Host) renew(s *slot) (err error) {
+	if s.cg != nil {
+		s.cg, err = h.cg.renew(s.index, s.cg)
+	}
+	return err
+}
+
+func (h *Host) lose(err error) {
+	h.quarantine(1)
+	h.cfg.Log.Error().Err(err).Msg("a slot is out of use for good")
 }
 
 // Close ends what the Host prepared. The caller has closed every Box and Zygote.

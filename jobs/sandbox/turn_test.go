@@ -348,24 +348,6 @@ func TestAFailedForkLeavesNothing(t *testing.T) {
 	require.Equal(t, 4, free)
 }
 
-// A slot whose cgroup was killed as a whole serves again: see renew.
-func TestASlotServesAfterItsCgroupWasKilled(t *testing.T) {
-	h := newHost(t, 1)
-	z := newEcho(t, h)
-	for range 3 {
-		b := spawn(t, z)
-		if b.slot.cg == nil || b.slot.cg.kill == nil {
-			require.NotEmpty(t, os.Getenv(innerTier), "no cgroup.kill as root")
-			t.Skip("no cgroup2 here")
-		}
-		b.slot.cg.killAll()
-		require.True(t, b.slot.cg.killed)
-		require.Eventually(t, func() bool { return !b.Alive() }, 30*time.Second, time.Millisecond)
-		b.Close()
-	}
-	spawn(t, z)
-}
-
 func TestHugeRanges(t *testing.T) {
 	maps := `00400000-00900000 rw-p 00000000 00:00 0 
 01000000-01a00000 rw-p 00000000 00:00 0                                  [heap]
