@@ -110,3 +110,33 @@ func TestIgnoredFilesChangeWithTheirRules(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, ".git")))
 	require.Contains(t, push(), "d/a.tmp")
 }
+
+// BenchmarkAnEdit is about a push of a course of 10,000 files in which one was
+// rewritten: looking everywhere, and where it is told.
+func BenchmarkAnEdit(b *testing.B) {
+	for _, told := range []bool{false, true} {
+		b.Run(map[bool]string{false: "everywhere", true: "told"}[told], func(b *testing.B) {
+			s, dir, stats := newStore(b), b.TempDir(), &Stats{}
+			tree := map[string]string{"infoCourse.json": "{}"}
+			for i := range 2_500 {
+				for _, name := range []string{"info.json", "question.html", "server.py", "tests/test.py"} {
+					tree[fmt.Sprintf("questions/t%d/q%d/%s", i/100, i, name)] = fmt.Sprint(name, i)
+				}
+			}
+			files(b, dir, tree)
+			push := func() {
+				_, err := s.Push(b.Context(), "c", Dir(dir, stats))
+				require.NoError(b, err)
+			}
+			push()
+			const edited = "questions/t0/q0/question.html"
+			for i := 0; b.Loop(); i++ {
+				files(b, dir, map[string]string{edited: fmt.Sprint("edit ", i)})
+				if told {
+					stats.Changed(edited)
+				}
+				push()
+			}
+		})
+	}
+}

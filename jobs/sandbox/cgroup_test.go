@@ -170,16 +170,22 @@ func TestLayersFollowTheTier(t *testing.T) {
 	}
 }
 
+// needKill skips what is about cgroup.kill where the inner run has none; root has it.
+func needKill(t *testing.T, b *Box) {
+	t.Helper()
+	if b.slot.cg == nil || b.slot.cg.kill == nil {
+		require.NotEmpty(t, os.Getenv(innerTier), "no cgroup.kill as root")
+		t.Skip("no cgroup2 here")
+	}
+}
+
 // A slot whose cgroup was killed as a whole serves again: see renew.
 func TestASlotServesAfterItsCgroupWasKilled(t *testing.T) {
 	h := newHost(t, 1)
 	z := newEcho(t, h)
 	for range 3 {
 		b := spawn(t, z)
-		if b.slot.cg == nil || b.slot.cg.kill == nil {
-			require.NotEmpty(t, os.Getenv(innerTier), "no cgroup.kill as root")
-			t.Skip("no cgroup2 here")
-		}
+		needKill(t, b)
 		b.slot.cg.killAll()
 		require.True(t, b.slot.cg.killed)
 		require.Eventually(t, func() bool { return !b.Alive() }, 30*time.Second, time.Millisecond)
@@ -193,10 +199,7 @@ func TestASlotComesBackWhenWhatWasKilledInItIsGone(t *testing.T) {
 	h := newHost(t, 1)
 	z := newEcho(t, h)
 	b := spawn(t, z)
-	if b.slot.cg == nil || b.slot.cg.kill == nil {
-		require.NotEmpty(t, os.Getenv(innerTier), "no cgroup.kill as root")
-		t.Skip("no cgroup2 here")
-	}
+	needKill(t, b)
 	b.slot.cg.killAll()
 	undead := exec.Command("sleep", "600")
 	require.NoError(t, undead.Start())
